@@ -1,0 +1,1 @@
+"""The promises of torfluxd, as sentences. The folders mirror the package."""

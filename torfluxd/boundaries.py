@@ -1,0 +1,115 @@
+"""The seams of the house: the words that its rooms share, and nothing else.
+
+`influx`, `onion` and `delivery` never import one another. What they must agree on stands here: values without logic
+and the small protocols behind which one room stands for another.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+
+__all__ = ["Batch", "Destination", "Fate", "Lease", "Reply", "Spool", "Upstream"]
+
+
+@frozen
+class Destination:
+    """Where a batch goes.
+
+    :ivar database: InfluxDB's database, 1.x's word; a bucket in 2.x, a database again in 3.x.
+    :ivar retention_policy: 1.x's retention policy, or None for the database's default.
+    """
+
+    database: str
+    retention_policy: str | None = None
+
+
+@frozen
+class Batch:
+    """Lines that travel together.
+
+    :ivar destination: where to.
+    :ivar lines: line protocol in UTF-8, one point a line, separated by newlines, each with its own timestamp in
+        nanoseconds, so that it may be sent twice.
+    :ivar points: how many points `lines` holds.
+    """
+
+    destination: Destination
+    lines: bytes = field(repr=lambda lines: f"<{len(lines)} bytes>")
+    points: int
+
+
+class Fate(enum.Enum):
+    """What the answer to a batch means for that batch."""
+
+    DELIVERED = "delivered"
+    """It is stored."""
+
+    POSTPONE = "postpone"
+    """Nothing is known against it: try again later."""
+
+    REJECT = "reject"
+    """It was refused for its content: trying again changes nothing."""
+
+
+@frozen
+class Reply:
+    """What came back for one batch.
+
+    :ivar fate: what it means.
+    :ivar reason: one sentence for a log, without anything out of the batch; empty when delivered.
+    :ivar status: the HTTP status, or None when there was no answer.
+    :ivar headers: the headers of the answer that a writer may see (`Content-Type`, `X-Influxdb-Error`).
+    :ivar body: the body of the answer, bounded; for the writer, never for a log.
+    :ivar retry_after_seconds: how long the other side asks us to wait, or None.
+    """
+
+    fate: Fate
+    reason: str = ""
+    status: int | None = None
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    body: bytes = field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
+    retry_after_seconds: float | None = None
+
+
+class Upstream(Protocol):
+    """Where batches go."""
+
+    def send(self, batch: Batch) -> Deferred[Reply]:
+        """Send one batch, once.
+
+        :returns: a Deferred that fires with the :class:`Reply`, whatever happens on the way: a refused connection,
+            a timeout, a cut connection and an unreadable answer are all `Fate.POSTPONE`. It fails only with
+            :class:`~twisted.internet.defer.CancelledError`, when it is cancelled.
+        """
+
+
+class Lease(Protocol):
+    """One batch, borrowed from a spool. It is given back in exactly one of three ways."""
+
+    @property
+    def batch(self) -> Batch:
+        """The batch."""
+
+    def delivered(self) -> Deferred[None]:
+        """It is stored upstream: forget it. Fires when that is as durable as the spool is."""
+
+    def rejected(self, reason: str) -> Deferred[None]:
+        """It was refused for its content, with this reason: set it aside, and block nobody."""
+
+    def put_back(self) -> Deferred[None]:
+        """It could not be sent now: it is the first to be lent again."""
+
+
+class Spool(Protocol):
+    """Keeps batches until they are delivered. Bounded: what it cannot take it refuses or drops, and counts."""
+
+    def put(self, batch: Batch) -> Deferred[None]:
+        """Keep a batch. Fires when it is as durable as this spool makes it."""
+
+    def lend(self) -> Deferred[Lease | None]:
+        """Borrow the oldest batch that is not lent, or None when there is none."""

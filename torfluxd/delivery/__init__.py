@@ -1,0 +1,1 @@
+"""Keeps and carries batches. Knows neither InfluxDB nor Tor."""

@@ -1,0 +1,1 @@
+"""The server side: composes influx, onion and delivery."""

@@ -1,0 +1,99 @@
+"""The words in which the strangers' door and the routes speak to each other: one exchange, from its head to its answer.
+
+`front` (our HTTP/1.1 protocol) and `resource` (twisted.web, for embedding) read a :class:`Head`, ask the routes for
+a :class:`Plan` before a single byte of the body is held, and carry it out. Values and protocols only; no logic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IBodyProducer, IResponse
+
+__all__ = ["Answer", "Collect", "Head", "Header", "PassThrough", "Plan", "Site"]
+
+Header = tuple[bytes, bytes]
+"""One header: name and value as bytes, without the colon and the white space around the value."""
+
+
+@frozen
+class Head:
+    """What a request says before its body.
+
+    Nothing in here is printed by `repr`: it is a stranger's.
+
+    :ivar method: as sent, upper case for every method that HTTP knows.
+    :ivar target: the request target as sent, not decoded: `/write?db=telemetry`.
+    :ivar headers: in the order sent, names in lower case.
+    :ivar writer: who asks: a circuit where it is known, else a connection. Compare it, hash it, never write it down.
+    """
+
+    method: bytes
+    target: bytes = field(repr=False)
+    headers: Sequence[Header] = field(repr=False)
+    writer: Hashable = field(repr=False)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of the first header of this name (lower case), or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+@frozen
+class Answer:
+    """A whole answer.
+
+    :ivar status: the HTTP status.
+    :ivar headers: without `Content-Length`, `Connection`, `Date` and `Server`: framing is the door's, and the last
+        two are nobody's.
+    :ivar body: the body.
+    """
+
+    status: int
+    headers: Sequence[Header] = ()
+    body: bytes = b""
+
+
+@frozen
+class Collect:
+    """Read the body whole, then ask `complete` for the answer.
+
+    :ivar limit_bytes: a body of more than this is answered with `too_large` as soon as that is known, from its
+        declared length or while it arrives, and the connection is closed.
+    :ivar too_large: the answer to such a body.
+    :ivar complete: called once with the body as it came over the wire (de-chunked, not inflated). Its Deferred fires
+        with the answer and never fails; cancelling it says that the writer has gone.
+    """
+
+    limit_bytes: int
+    too_large: Answer
+    complete: Callable[[bytes], Deferred[Answer]]
+
+
+@frozen
+class PassThrough:
+    """Stream both ways, with back-pressure both ways.
+
+    :ivar open: called once with the request's body (its `length` is the declared one, 0 when there is none,
+        `UNKNOWN_LENGTH` when it is chunked). Fires with the other side's response as soon as its headers are here,
+        hop-by-hop headers already removed from it; or with an :class:`Answer` when there is no other side. It never
+        fails, except with CancelledError when it is cancelled because the stranger has gone.
+    """
+
+    open: Callable[[IBodyProducer], Deferred[IResponse | Answer]]
+
+
+Plan = Answer | Collect | PassThrough
+"""What to do with a request whose head is known."""
+
+
+class Site(Protocol):
+    """Decides on every request. The routes are one; a test's own is another."""
+
+    def plan(self, head: Head) -> Plan:
+        """Decide from the head alone, at once, without failing."""

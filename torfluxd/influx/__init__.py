@@ -1,0 +1,1 @@
+"""Speaks InfluxDB. Knows no Tor and no disk."""

@@ -1,0 +1,1 @@
+"""Speaks Tor. Knows no InfluxDB."""

@@ -1,0 +1,1 @@
+"""The client side: composes influx, onion and delivery. Never imports gateway."""
