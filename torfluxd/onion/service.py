@@ -1,0 +1,78 @@
+"""A tor that is up, and comes back, as a Twisted service: with an onion service on it, or only a way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.application.internet import backoffPolicy
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from torfluxd.onion.bootstrap import likely_cause
+from torfluxd.onion.lifecycle import Lifecycle, TorMachine
+from torfluxd.onion.sources import TorSource
+
+__all__ = ["RETRY_CAP_SECONDS", "RETRY_FACTOR", "RETRY_FIRST_SECONDS", "TorService"]
+
+RETRY_FIRST_SECONDS = 1.0
+RETRY_FACTOR = 1.5
+RETRY_CAP_SECONDS = 60.0
+"""The wait before the next attempt grows from 1 s by half each time, to a minute: what Bitcoin Core does with its
+control connection. Up to a second of chance is added, so that a fleet does not come back in step."""
+
+_log = Logger()
+
+
+class TorService(Service):
+    """Keeps a tor up, and the onion service on it published, from start to stop.
+
+    :param source: how to have a tor.
+    :param clock: for the waits between attempts.
+    :param say: takes each line of progress, fit for a person's eyes; the log by default.
+    :param retry_delay: seconds to wait before attempt n+1, given n.
+    """
+
+    def __init__(
+        self,
+        source: TorSource,
+        clock: IReactorTime,
+        *,
+        say: Callable[[str], None] | None = None,
+        retry_delay: Callable[[int], float] | None = None,
+    ) -> None:
+        self._core = Lifecycle(
+            source=source,
+            clock=clock,
+            retry_delay=retry_delay or backoffPolicy(RETRY_FIRST_SECONDS, RETRY_CAP_SECONDS, RETRY_FACTOR),
+            say=say or (lambda line: _log.info("{line}", line=line)),
+        )
+        self._machine = TorMachine(self._core)
+
+    def startService(self) -> None:
+        """Begin."""
+        Service.startService(self)
+        self._machine.start()
+
+    def stopService(self) -> Deferred[None]:
+        """End. Fires when everything that was started has ended; never fails."""
+        Service.stopService(self)
+        return self._machine.stop()
+
+    def when_up(self) -> Deferred[None]:
+        """Fire when tor has joined its network and the onion service, if there is one, is published.
+
+        Fires at once when that is so. Fails with :class:`~torfluxd.errors.TorError` when an attempt fails before tor
+        ever was up (the attempts go on: stop the service to end them), and with CancelledError when it is cancelled or
+        the service is stopped.
+        """
+        return self._machine.when_up()
+
+    @property
+    def likely_cause(self) -> str:
+        """One sentence: what probably keeps tor from joining its network, or the onion service from being published."""
+        latest = self._core.bootstrap
+        if latest is not None and latest.joined:
+            return "tor has joined its network, but no directory has taken the onion service's descriptor"
+        return likely_cause(latest, self._core.clock_skew_seconds)

@@ -1,0 +1,304 @@
+"""The two ways to have Tor: launch one of our own, or use one that runs.
+
+Each is a *source*: :meth:`open` gives an :class:`OpenTor`, a tor that is there and lets us in, though it need not have
+joined its network yet. What happens from there on is the same for both, and is `service.py`'s.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IReactorProcess, IReactorTime, IReactorUNIX, IStreamClientEndpoint
+
+from torfluxd.errors import ControlReplyError, TorError
+from torfluxd.onion.control import ControlConnection, connect_control
+from torfluxd.onion.descriptors import DescriptorWatch
+from torfluxd.onion.ephemeral import add_onion_commands, check_target
+from torfluxd.onion.key import OnionKey
+from torfluxd.onion.process import TorProcess, probe_tor
+from torfluxd.onion.torrc import OnionLines, TorAbilities, check_socket_path, read_version, torrc
+
+__all__ = ["LaunchedTor", "OpenTor", "RunningTor", "TorSource"]
+
+CLIENT_SAFE_SINCE = (0, 4, 9, 11)
+"""Before it a rendezvous point could impersonate an onion service to its clients (tor issue 41297)."""
+
+
+class _LaunchReactor(IReactorProcess, IReactorTime, IReactorUNIX):
+    """The kind of reactor that launching tor needs."""
+
+
+class OpenTor(Protocol):
+    """A tor that lets us in."""
+
+    @property
+    def control(self) -> ControlConnection:
+        """Its control connection, authenticated."""
+
+    @property
+    def descriptors(self) -> DescriptorWatch | None:
+        """What becomes of the onion service's descriptors, or None when there is no onion service."""
+
+    async def host(self) -> None:
+        """Make this tor host the onion service. Called once, when tor has joined its network.
+
+        :raises TorError: it does not.
+        """
+
+    def when_lost(self) -> Deferred[str]:
+        """Fire when this tor is of no more use, with one sentence that says why. Never fails."""
+
+    async def close(self) -> None:
+        """Give it back: what we started has ended when this returns. Never raises."""
+
+
+class TorSource(Protocol):
+    """A way to have Tor."""
+
+    async def open(self) -> OpenTor:
+        """Have a tor that lets us in.
+
+        :raises TorError: there is none, with the likely cause. Whatever was started has ended.
+        """
+
+
+class LaunchedTor:
+    """Launch a tor of our own, with a torrc that we write.
+
+    :param directory: tor's state; created 0700, kept between runs.
+    :param binary: the tor to run.
+    :param onion: the key of the onion service to host, and the unix socket to which it leads; or None.
+    :param socks_socket: where to open a SOCKS port, or None.
+    :param options: further lines for the torrc.
+    :param hear: called with each warning that tor logs.
+    """
+
+    def __init__(
+        self,
+        reactor: _LaunchReactor,
+        directory: Path,
+        binary: Path,
+        *,
+        onion: tuple[OnionKey, Path] | None = None,
+        socks_socket: Path | None = None,
+        options: tuple[str, ...] = (),
+        hear: Callable[[str], None],
+    ) -> None:
+        self._reactor = reactor
+        self._directory = directory
+        self._binary = binary
+        self._onion = onion
+        self._socks_socket = socks_socket
+        self._options = options
+        self._hear = hear
+
+    @property
+    def _control_socket(self) -> Path:
+        return self._directory / "control.sock"
+
+    async def open(self) -> OpenTor:
+        """Start tor and take ownership of it. As :meth:`TorSource.open`."""
+        abilities = await probe_tor(self._reactor, self._binary)
+        for warning in version_warnings(abilities.version):
+            self._hear(warning)
+        torrc_path = self._write_files(abilities)
+        process = TorProcess(self._reactor, self._hear)
+        process.start(self._reactor, self._binary, torrc_path)
+        control: ControlConnection | None = None
+        try:
+            await process.control_open()
+            endpoint = UNIXClientEndpoint(self._reactor, str(self._control_socket))
+            control = await connect_control(endpoint, self._reactor, f"unix:{self._control_socket}")
+            await control.command("TAKEOWNERSHIP")
+            watch = await _watch(control, self._onion[0] if self._onion else None)
+        except (TorError, CancelledError):
+            if control is not None:
+                control.close()
+            await process.stop()
+            raise
+        return _Launched(process, control, watch)
+
+    def _write_files(self, abilities: TorAbilities) -> Path:
+        for socket in (self._control_socket, self._socks_socket, self._onion and self._onion[1]):
+            if socket:
+                check_socket_path(socket)
+        _private_directory(self._directory)
+        lines = None
+        if self._onion:
+            key, target = self._onion
+            lines = OnionLines(directory=self._directory / "onion", target=target)
+            _private_directory(lines.directory)
+            _write_private(lines.directory / "hs_ed25519_secret_key", key.tor_secret_file())
+            _write_private(lines.directory / "hs_ed25519_public_key", key.tor_public_file())
+        path = self._directory / "torrc"
+        text = torrc(
+            data_directory=self._directory,
+            control_socket=self._control_socket,
+            owner_pid=os.getpid(),
+            abilities=abilities,
+            socks_socket=self._socks_socket,
+            onion=lines,
+            options=self._options,
+        )
+        _write_private(path, text.encode())
+        return path
+
+
+class _Launched:
+    """A tor that we launched."""
+
+    def __init__(self, process: TorProcess, control: ControlConnection, watch: DescriptorWatch | None) -> None:
+        self._process = process
+        self.control = control
+        self.descriptors = watch
+
+    async def host(self) -> None:
+        """Nothing to do: the torrc says it."""
+
+    def when_lost(self) -> Deferred[str]:
+        """As :meth:`OpenTor.when_lost`: the process ended, or its control connection did."""
+        lost: Deferred[str] = Deferred()
+
+        def settle(_: None, reason: Callable[[], str]) -> None:
+            if not lost.called:
+                lost.callback(reason())
+
+        self._process.when_ended().addCallback(settle, lambda: self._process.how_it_ended)
+        self.control.when_lost().addCallback(settle, lambda: "the control connection to our tor was lost")
+        return lost
+
+    async def close(self) -> None:
+        """As :meth:`OpenTor.close`: tor has ended when this returns."""
+        self.control.close()
+        await self._process.stop()
+
+
+class RunningTor:
+    """Use a tor that runs already, through its control port. Nothing of its configuration is touched.
+
+    :param endpoint: its control port.
+    :param where: how errors name that.
+    :param onion: the key of the onion service to host, and the unix socket to which it leads; or None.
+    :param hear: called with each warning about this tor.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        where: str,
+        *,
+        onion: tuple[OnionKey, Path] | None = None,
+        hear: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._endpoint = endpoint
+        self._where = where
+        self._onion = onion
+        self._hear = hear
+
+    async def open(self) -> OpenTor:
+        """Connect and authenticate. As :meth:`TorSource.open`."""
+        if self._onion:
+            check_target(self._onion[1])
+        control = await connect_control(self._endpoint, self._clock, self._where)
+        try:
+            watch = await _watch(control, self._onion[0] if self._onion else None)
+        except (TorError, CancelledError):
+            control.close()
+            raise
+        for warning in version_warnings(read_version(control.tor_version)):
+            self._hear(warning)
+        return _Attached(control, watch, self._onion, self._hear)
+
+
+class _Attached:
+    """A running tor that lets us in."""
+
+    def __init__(
+        self,
+        control: ControlConnection,
+        watch: DescriptorWatch | None,
+        onion: tuple[OnionKey, Path] | None,
+        hear: Callable[[str], None],
+    ) -> None:
+        self.control = control
+        self.descriptors = watch
+        self._onion = onion
+        self._hear = hear
+
+    async def host(self) -> None:
+        """Add the onion service; it lives as long as the control connection. As :meth:`OpenTor.host`."""
+        if self._onion is None:
+            return
+        key, target = self._onion
+        commands = add_onion_commands(key, target, read_version(self.control.tor_version))
+        for command in commands:
+            try:
+                await self.control.command(command.text, secrets=command.secrets)
+            except ControlReplyError as error:
+                if error.code != 512 or command is commands[-1]:
+                    raise _explained(error, key) from None
+                self._hear(f"this tor ({self.control.tor_version}) does not know {command.offers}: doing without")
+            else:
+                return
+
+    def when_lost(self) -> Deferred[str]:
+        """As :meth:`OpenTor.when_lost`."""
+        return self.control.when_lost().addCallback(lambda _: "the control connection to tor was lost")
+
+    async def close(self) -> None:
+        """As :meth:`OpenTor.close`: the onion service ends with the connection."""
+        self.control.close()
+
+
+def _explained(error: ControlReplyError, key: OnionKey) -> ControlReplyError:
+    """Say what 550 means: tor's own words are `Onion address collision`."""
+    if error.code != 550:
+        return error
+    return ControlReplyError(
+        f"this tor already hosts {key.address.hostname} for another program: is a second gateway running with the same"
+        " key?",
+        error.code,
+    )
+
+
+async def _watch(control: ControlConnection, key: OnionKey | None) -> DescriptorWatch | None:
+    """Listen for descriptors from the first moment, so that none is missed."""
+    if key is None:
+        return None
+    watch = DescriptorWatch(key.address.name)
+    await control.listen("HS_DESC", watch.take)
+    return watch
+
+
+def version_warnings(version: tuple[int, ...]) -> tuple[str, ...]:
+    """What a person should know about a tor of this version."""
+    if version >= CLIENT_SAFE_SINCE:
+        return ()
+    return (
+        f"tor {'.'.join(map(str, version))} is older than {'.'.join(map(str, CLIENT_SAFE_SINCE))}, which mends faults"
+        " that concern onion services: please update it",
+    )
+
+
+def _private_directory(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.chmod(0o700)
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a file that only we may read, whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
