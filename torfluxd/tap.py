@@ -6,7 +6,7 @@ import difflib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from twisted import __version__ as twisted_version
 from twisted.application.service import IService
@@ -14,11 +14,9 @@ from twisted.python import usage
 
 import torfluxd
 from torfluxd.errors import SettingsError, TorfluxdError
+from torfluxd.gateway.identity import print_key
 from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
 from torfluxd.settings import GATEWAY_OPTIONS, GatewaySettings, Option, read_gateway_settings
-
-if TYPE_CHECKING:
-    from torfluxd.gateway.service import Gateway
 
 __all__ = ["Options", "makeService"]
 
@@ -34,7 +32,6 @@ def _described(option: Option) -> str:
 class Options(usage.Options):
     """The gateway's options, made from the table in `settings`."""
 
-    synopsis = "[options]"
     longdesc = """\
 Host a Tor v3 onion service and relay the InfluxDB writes that arrive there to InfluxDB, without ever learning where
 they come from. With no options at all: a tor of our own, InfluxDB on this machine, write-only.
@@ -53,6 +50,10 @@ Each option can also be given as an environment variable: --state-dir as TORFLUX
     def __init__(self) -> None:
         usage.Options.__init__(self)
         self._repeated: dict[str, list[str]] = {"listen": [], "tor-option": []}
+
+    def getSynopsis(self) -> str:
+        """The first line of the help, the same however the gateway was called."""
+        return "Usage: twistd torfluxd [options]\n   or: torfluxd serve [options]"
 
     def opt_listen(self, endpoint: str) -> None:
         """See the table."""
@@ -103,7 +104,7 @@ def _with_suggestion(problem: str) -> str:
     if len(words) != 4 or words[0] != "option" or words[2:] != ["not", "recognized"]:
         return problem
     known = [f"--{option.name}" for option in GATEWAY_OPTIONS]
-    near = difflib.get_close_matches(words[1], known, n=1)
+    near = difflib.get_close_matches(words[1], known, n=1, cutoff=0.7)
     hint = f"did you mean {near[0]}?" if near else "--help lists the options"
     return f"there is no option {words[1]}; {hint}"
 
@@ -118,19 +119,25 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     try:
-        from torfluxd.gateway.service import make_gateway
+        from torfluxd.gateway.service import Gateway, GatewayReactor
     except ImportError as error:
         if (error.name or "").split(".")[0] not in ("httptools", "re2"):
             raise
         refuse(f"the gateway needs {error.name}, which is not installed: pip install 'torfluxd[gateway]'")
 
-    def give_up(gateway: Gateway, problem: TorfluxdError) -> None:
-        stop_with(EXIT_FAILED, reactor)
-
-    try:
-        return make_gateway(reactor, options.settings, give_up=give_up, changes_user=_changes_user(options))
-    except TorfluxdError as error:
-        refuse(error, EXIT_FAILED)
+    gateway = Gateway(
+        cast(GatewayReactor, reactor),
+        options.settings,
+        os.environ,
+        give_up=lambda problem: stop_with(EXIT_FAILED, reactor),
+        show_key=lambda key: print_key(key, sys.__stdout__ or sys.stdout, os.environ),
+    )
+    if not _changes_user(options):
+        try:
+            gateway.prepare()
+        except TorfluxdError as error:
+            refuse(error, EXIT_FAILED)
+    return gateway
 
 
 def _changes_user(options: Options) -> bool:

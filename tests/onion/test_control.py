@@ -111,7 +111,7 @@ class ConnectTests(ControlCase):
         connecting = self.connecting()
         self.port.pump()
         self.port.hang_up()
-        self.failureResultOf(connecting, ControlError)
+        self.assertIn("is it tor's control port?", str(self.failureResultOf(connecting, ControlRefusedError).value))
         self.assert_nothing_left()
 
     def test_it_is_not_tor(self) -> None:

@@ -27,6 +27,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txtorcon import TorControlProtocol, TorProtocolError
+from txtorcon.torcontrolprotocol import TorDisconnectError
 
 from torfluxd.errors import (
     ControlError,
@@ -230,10 +231,12 @@ def _authenticated(protocol: _Protocol) -> Deferred[None]:
 
 
 def _connect_error(error: BaseException, protocol: _Protocol, where: str) -> ControlError:
-    if protocol.garbled:
+    if protocol.garbled or "Didn't find AUTH line" in str(error):  # txtorcon's words for a reply without one
         return ControlError(f"{_NOT_TOR} ({where})")
     if isinstance(error, defer.TimeoutError):
         return ControlTimeoutError(f"tor's control port at {where} did not answer in time; is it tor's?")
+    if isinstance(error, TorDisconnectError):
+        return ControlRefusedError(f"what listens at {where} closed the connection; is it tor's control port?")
     if isinstance(error, TorProtocolError):
         return ControlRefusedError(f"tor's control port at {where} does not let us in: {_hide(str(error.text), ())}")
     if isinstance(error, RuntimeError) and "COOKIEFILE" in str(error):
@@ -241,6 +244,4 @@ def _connect_error(error: BaseException, protocol: _Protocol, where: str) -> Con
             f"the authentication cookie of tor's control port at {where} cannot be read: {_hide(str(error), ())};"
             " on Debian, add this user to the group debian-tor"
         )
-    if isinstance(error, RuntimeError):
-        return ControlRefusedError(f"tor's control port at {where} offers no authentication by cookie")
-    return ControlRefusedError(f"tor's control port at {where} closed the connection during authentication")
+    return ControlRefusedError(f"tor's control port at {where} offers no authentication by cookie")

@@ -23,13 +23,13 @@ from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import TorProcess, probe_tor
 from torfluxd.onion.torrc import OnionLines, TorAbilities, check_socket_path, read_version, torrc
 
-__all__ = ["LaunchedTor", "OpenTor", "RunningTor", "TorSource"]
+__all__ = ["LaunchReactor", "LaunchedTor", "OpenTor", "RunningTor", "TorSource"]
 
 CLIENT_SAFE_SINCE = (0, 4, 9, 11)
 """Before it a rendezvous point could impersonate an onion service to its clients (tor issue 41297)."""
 
 
-class _LaunchReactor(IReactorProcess, IReactorTime, IReactorUNIX):
+class LaunchReactor(IReactorProcess, IReactorTime, IReactorUNIX):
     """The kind of reactor that launching tor needs."""
 
 
@@ -80,7 +80,7 @@ class LaunchedTor:
 
     def __init__(
         self,
-        reactor: _LaunchReactor,
+        reactor: LaunchReactor,
         directory: Path,
         binary: Path,
         *,

@@ -1,0 +1,253 @@
+"""What an operator meets on the command line: one line that says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from torfluxd.onion.key import OnionKey
+from torfluxd.state import StateDirectory
+
+BIN = Path(sys.executable).parent
+WAYS = {
+    "serve": [str(BIN / "torfluxd"), "serve"],
+    "twistd": [str(BIN / "twistd"), "-n", "--pidfile=", "torfluxd"],
+    "twist": [str(BIN / "twist"), "--log-format=text", "torfluxd"],
+}
+"""The ways to run the gateway in the foreground."""
+
+DEADLINE_SECONDS = 30
+
+
+class CommandCase(SynchronousTestCase):
+    """An empty directory, and programs run in it."""
+
+    def setUp(self) -> None:
+        """Begin in an empty directory."""
+        temporary = TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.directory = Path(temporary.name)
+        self.state = self.directory / "state"
+
+    def run_command(
+        self, command: list[str], environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end; one that does not end is a failure."""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("TORFLUX", "STATE_DIR"))}
+        return subprocess.run(
+            command,
+            cwd=self.directory,
+            env={**clean, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_SECONDS,
+        )
+
+    def assert_refused(
+        self, *arguments: str, saying: str, way: str = "serve", environment: dict[str, str] | None = None
+    ) -> str:
+        """The gateway ends with one line that says so, a code that is not 0, and no traceback."""
+        ended = self.run_command([*WAYS[way], "--state-dir", str(self.state), *arguments], environment)
+        said = ended.stdout + ended.stderr
+        self.assertNotEqual(0, ended.returncode, said)
+        self.assertNotIn("Traceback", said)
+        self.assertEqual(1, sum(saying in line for line in said.splitlines()), said)
+        return said
+
+
+class RefusedBeforeStartTests(CommandCase):
+    """What is known to be wrong before anything begins: one line on standard error, and nothing else."""
+
+    def assert_refused(
+        self, *arguments: str, saying: str, way: str = "serve", environment: dict[str, str] | None = None
+    ) -> str:
+        """As above, and there is not a second line."""
+        said = super().assert_refused(*arguments, saying=saying, way=way, environment=environment)
+        self.assertEqual(1, len(said.splitlines()), said)
+        return said
+
+    def test_every_way_to_run_it_refuses_alike(self) -> None:
+        """`torfluxd serve`, `twistd -n torfluxd` and `twist torfluxd` refuse with the same line."""
+        said = {self.assert_refused("--timeout", "banana", saying="--timeout: expected", way=way) for way in WAYS}
+        self.assertEqual(1, len(said))
+
+    def test_an_unknown_option(self) -> None:
+        """An unknown option is refused, with the one that was probably meant."""
+        self.assert_refused("--influxbd", "x", saying="no option --influxbd; did you mean --influxdb?")
+
+    def test_an_argument_that_is_no_option(self) -> None:
+        """An argument in the place of an option is refused."""
+        self.assert_refused("influxdb", saying="unexpected argument 'influxdb'")
+
+    def test_an_influxdb_that_cannot_be_read(self) -> None:
+        """An address of InfluxDB that is none is refused, and a password in it is not repeated."""
+        self.assert_refused("--influxdb", "ftp://x", saying="--influxdb: ")
+        self.assertNotIn("hunter2", self.assert_refused("--influxdb", "http://u:hunter2@x", saying="--influxdb: "))
+
+    def test_a_malformed_key(self) -> None:
+        """A key that is none is refused, and its text is not repeated."""
+        key = self.directory / "key"
+        key.write_text("seventeen wombats")
+        key.chmod(0o600)
+        self.assertNotIn("wombats", self.assert_refused("--onion-key", str(key), saying=str(key)))
+        self.assertNotIn(
+            "wombats", self.assert_refused(saying="TORFLUXDB_ONIONKEY: ", environment={"TORFLUXDB_ONIONKEY": "wombats"})
+        )
+
+    def test_a_key_that_others_can_read(self) -> None:
+        """A key that others can read is refused with the command that mends it."""
+        key = self.directory / "key"
+        key.write_text(OnionKey.generate().hex())
+        key.chmod(0o644)
+        self.assert_refused("--onion-key", str(key), saying="chmod 600")
+
+    def test_a_missing_key(self) -> None:
+        """A key file that is not there is refused with the command that makes one."""
+        self.assert_refused("--onion-key", str(self.directory / "none"), saying="torfluxd key new")
+
+    def test_a_state_directory_that_cannot_be_written(self) -> None:
+        """A state directory that cannot be made is refused."""
+        self.state.write_text("a file")
+        self.assert_refused(saying="--state-dir")
+
+    def test_a_state_directory_in_use(self) -> None:
+        """A state directory that another process uses is refused by that process's id."""
+        held = StateDirectory.claim(self.state)
+        self.addCleanup(held.release)
+        for way in WAYS:
+            self.assert_refused(saying=f"in use by process {os.getpid()}", way=way)
+
+    def test_a_state_directory_whose_path_is_too_long(self) -> None:
+        """A state directory in which no socket fits is refused before anything starts."""
+        self.state = self.directory / ("x" * 100)
+        self.assert_refused(saying="choose a shorter --state-dir")
+
+    def test_a_missing_tor(self) -> None:
+        """A tor that is not there is refused with the command that installs one."""
+        self.assert_refused("--tor-binary", "/nowhere/tor", saying="apt-get install tor")
+
+    def test_endpoints_that_are_none(self) -> None:
+        """A --listen or --tor that is no endpoint is refused."""
+        self.assert_refused("--listen", "nonsense:1", saying="--listen: 'nonsense:1'")
+        self.assert_refused("--tor", "nonsense", saying="--tor: 'nonsense'")
+
+    def test_a_daemon_refuses_before_it_forks(self) -> None:
+        """A daemonising twistd ends with a code that is not 0 for what can be known before it forks."""
+        ended = self.run_command([str(BIN / "twistd"), "torfluxd", "--state-dir", str(self.state), "--expose", "some"])
+        self.assertNotEqual(0, ended.returncode)
+        self.assertIn("--expose: expected write or all, got 'some'", ended.stderr)
+        self.assertFalse((self.directory / "twistd.pid").exists())
+
+
+class RefusedAtStartTests(CommandCase):
+    """What is found to be wrong while it starts: one line in the log, a code that is not 0, nothing left running."""
+
+    def test_a_port_in_use(self) -> None:
+        """A port that is in use ends the gateway, whichever way it was run."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            for way in WAYS:
+                self.assert_refused(
+                    "--tor=none", f"--listen=tcp:{port}:interface=127.0.0.1", saying="cannot listen on", way=way
+                )
+
+    def test_a_control_port_that_refuses(self) -> None:
+        """A control port where nothing listens ends the gateway, with the cure."""
+        for way in WAYS:
+            self.assert_refused("--tor", f"unix:{self.directory}/control", saying="is tor running", way=way)
+
+    def test_a_control_port_that_is_not_tors(self) -> None:
+        """A port where something else than tor listens ends the gateway."""
+        web = "import http.server as h; s = h.HTTPServer(('127.0.0.1', 0), h.BaseHTTPRequestHandler)"
+        web += "; print(s.server_port, flush=True); s.serve_forever()"
+        with subprocess.Popen([sys.executable, "-c", web], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+            self.addCleanup(server.wait)
+            self.addCleanup(server.kill)
+            assert server.stdout is not None
+            port = int(server.stdout.readline())
+            try:
+                self.assert_refused("--tor", f"tcp:127.0.0.1:{port}", saying="is it tor's control port?")
+            finally:
+                server.kill()
+
+    def test_a_tor_that_refuses_its_configuration(self) -> None:
+        """A --tor-option that tor does not know ends the gateway in tor's own words, and leaves no tor."""
+        self.assert_refused("--tor-option", "NoSuchOption 1", saying="torfluxd cannot start")
+        self.assertFalse((self.state / "onion.sock").exists())
+
+    def test_a_tor_that_cannot_reach_its_network(self) -> None:
+        """A tor that cannot join its network ends the gateway after --timeout, with the likely cause."""
+        offline = ["--tor-option", "DisableNetwork 1", "--timeout", "2s"]
+        for way in WAYS:
+            self.assert_refused(*offline, saying="within 2 s (--timeout)", way=way)
+        said = self.assert_refused(*offline, saying="is this machine online")
+        self.assertIn("0 %", said)
+
+
+class HelpTests(CommandCase):
+    """Asking for help."""
+
+    def test_help_teaches(self) -> None:
+        """`--help` names every option with its default, whichever way it was asked for."""
+        for command in WAYS.values():
+            ended = self.run_command([*command, "--help"])
+            self.assertEqual(0, ended.returncode)
+            for words in (
+                "--influxdb",
+                "http://127.0.0.1:8086",
+                "--timeout",
+                "[default: 3m]",
+                "--listen",
+                "repeatable",
+            ):
+                self.assertIn(words, ended.stdout)
+
+    def test_the_version_is_ours(self) -> None:
+        """`--version` names torfluxd's version, and Twisted's and Python's for a bug report."""
+        for command in ([str(BIN / "torfluxd"), "--version"], [*WAYS["serve"], "--version"]):
+            self.assertRegex(self.run_command(command).stdout, r"^torfluxd \S+ \(Twisted \S+, Python \S+\)$")
+
+    def test_no_command_shows_the_commands(self) -> None:
+        """`torfluxd` alone shows its commands, and an unknown one is refused with them."""
+        self.assertIn("testnet", self.run_command([str(BIN / "torfluxd")]).stdout)
+        ended = self.run_command([str(BIN / "torfluxd"), "sevre"])
+        self.assertEqual((64, 1), (ended.returncode, len(ended.stderr.splitlines())))
+
+
+class KeyCommandTests(CommandCase):
+    """`torfluxd key`."""
+
+    def key(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run it."""
+        return self.run_command([str(BIN / "torfluxd"), "key", *arguments])
+
+    def test_a_key_is_made_and_read(self) -> None:
+        """A new key's address is printed, and the same address and the key are read back from its file."""
+        path = str(self.directory / "onion.key")
+        address = self.key("new", path).stdout
+        self.assertRegex(address, r"^[a-z2-7]{56}\.onion$")
+        self.assertEqual(address, self.key("address", path).stdout)
+        self.assertRegex(self.key("show", path).stdout, r"^[0-9a-f]{128}$")
+        self.assertEqual(0o600, Path(path).stat().st_mode & 0o777)
+
+    def test_a_key_is_never_overwritten(self) -> None:
+        """A second `new` on the same file is refused, and the first key stays."""
+        path = str(self.directory / "onion.key")
+        address = self.key("new", path).stdout
+        self.assertEqual(1, self.key("new", path).returncode)
+        self.assertEqual(address, self.key("address", path).stdout)
+
+    def test_what_it_cannot_do_is_one_line(self) -> None:
+        """A missing file, an unknown action and a missing name are each refused in one line."""
+        for arguments in (("address", "none"), ("frobnicate",), ("show",), ("new", "a", "b")):
+            ended = self.key(*arguments)
+            self.assertNotEqual(0, ended.returncode)
+            self.assertEqual(1, len(ended.stderr.splitlines()), ended.stderr)

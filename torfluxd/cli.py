@@ -1,0 +1,115 @@
+"""The `torfluxd` command: `serve`, `demo`, `key`, `testnet`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torfluxd.errors import TorfluxdError
+from torfluxd.onion.keyfile import load_key_file, new_key_file
+from torfluxd.ops.ending import EXIT_FAILED, refuse
+from torfluxd.tap import version_line
+
+__all__ = ["main"]
+
+_COMMANDS = """\
+Commands:
+    serve     Run the gateway here, in the foreground (as `twist torfluxd` does).
+    demo      Show it all on one machine: Tor network, InfluxDB, gateway, reporters.
+    key       Make or read the private key of an onion service.
+    testnet   Run a private Tor network on loopback, for tests.
+
+`torfluxd COMMAND --help` tells more of each. As a daemon, the gateway runs as
+`twistd torfluxd`.
+"""
+
+_KEY_HELP = """\
+Usage: torfluxd key new FILE       make a new key, and print its onion address
+       torfluxd key address FILE   print the onion address of a key
+       torfluxd key show FILE      print a key, in go-torfluxdb's hex digits
+
+FILE may hold a key in any form: go-torfluxdb's hex digits, tor's
+hs_ed25519_secret_key, ED25519-V3:... or bare base64. A new one is written for
+its owner alone (mode 0600), and never over an existing file.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; ends the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command, rest = (given[0], given[1:]) if given else ("", [])
+    if command in ("--version", "version"):
+        print(version_line())
+    elif command in ("", "--help", "-h", "help"):
+        print(f"Usage: torfluxd COMMAND [options]\n\n{_COMMANDS}", end="")
+        raise SystemExit(0 if command else 64)
+    elif command in _RUN:
+        _RUN[command](rest)
+    else:
+        refuse(f"there is no command {command!r}; the commands are {', '.join(_RUN)} (torfluxd --help tells more)")
+
+
+def _serve(arguments: list[str]) -> None:
+    # Twist's own module is private, but it is what Twisted's console script `twist` runs.
+    from twisted.application.twist._twist import Twist
+
+    Twist.main(["torfluxd", "--log-format=text", "torfluxd", *arguments])
+
+
+def _demo(arguments: list[str]) -> None:
+    from torfluxd.demo import main as run_demo
+
+    run_demo(arguments)
+
+
+def _testnet(arguments: list[str]) -> None:
+    from torfluxd.onion.testnet_command import main as run_testnet
+
+    run_testnet(arguments)
+
+
+def _key(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(_KEY_HELP, end="")
+        raise SystemExit(0 if arguments else 64)
+    action, *names = arguments
+    if action not in _KEY_ACTIONS:
+        refuse(f"key: there is no {action!r}; there are {', '.join(_KEY_ACTIONS)} (torfluxd key --help tells more)")
+    if len(names) != 1:
+        refuse(f"key {action}: takes the name of one file, got {len(names)}")
+    try:
+        print(_KEY_ACTIONS[action](Path(names[0])))
+    except TorfluxdError as error:
+        refuse(error, EXIT_FAILED)
+
+
+def _show(path: Path) -> str:
+    loaded = load_key_file(path)
+    _warn(loaded.warnings)
+    return loaded.key.hex()
+
+
+def _address(path: Path) -> str:
+    loaded = load_key_file(path)
+    _warn(loaded.warnings)
+    return loaded.key.address.hostname
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        print(f"torfluxd: {warning}", file=sys.stderr)
+
+
+_KEY_ACTIONS: dict[str, Callable[[Path], str]] = {
+    "new": lambda path: new_key_file(path).address.hostname,
+    "address": _address,
+    "show": _show,
+}
+
+_RUN: dict[str, Callable[[list[str]], None]] = {
+    "serve": _serve,
+    "demo": _demo,
+    "key": _key,
+    "testnet": _testnet,
+}

@@ -1,0 +1,98 @@
+"""Which onion service the gateway is: where its private key comes from, and the ways in which it may go out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from typing import TextIO
+
+from torfluxd.errors import OnionKeyError, SettingsError
+from torfluxd.onion.key import OnionKey, read_key
+from torfluxd.onion.keyfile import LoadedKey, load_key_file, new_key_file
+
+__all__ = ["CREDENTIAL", "KEY_FILE", "KEY_VARIABLE", "find_key", "print_key"]
+
+CREDENTIAL = "onion-key"
+"""The name of systemd's credential: `LoadCredential=onion-key:/etc/torfluxd/onion.key`."""
+
+KEY_FILE = "onion.key"
+"""The key's file in the state directory."""
+
+KEY_VARIABLE = "TORFLUXDB_ONIONKEY"
+"""go-torfluxdb's environment variable."""
+
+
+def find_key(given: Path | None, state: Path, environment: MutableMapping[str, str]) -> LoadedKey:
+    """Find the private key: the file given, systemd's credential, go-torfluxdb's variable, or the state directory.
+
+    :param given: `--onion-key`.
+    :param state: the state directory, which is ours; a key is made there when nothing else names one.
+    :param environment: `os.environ`. go-torfluxdb's variable is taken out of it, so that no child process inherits it.
+    :returns: the key, and what its owner should know.
+    :raises OnionKeyError: there is a key that cannot be used.
+    """
+    variable = environment.pop(KEY_VARIABLE, "")
+    credential = _credential(environment)
+    if given is not None:
+        return load_key_file(given, trusted=_is_credential(given, environment))
+    if credential is not None:
+        return load_key_file(credential, trusted=True)
+    if variable:
+        return LoadedKey(_read_variable(variable), (_VARIABLE_WARNING,))
+    path = state / KEY_FILE
+    if path.exists():
+        return load_key_file(path)
+    return LoadedKey(new_key_file(path))
+
+
+_VARIABLE_WARNING = (
+    f"the private key comes from {KEY_VARIABLE}, which other programs of this user, `docker inspect` and the service"
+    " manager can read: put it into a file of mode 0600 and name that with --onion-key"
+)
+
+
+def _credential(environment: Mapping[str, str]) -> Path | None:
+    directory = environment.get("CREDENTIALS_DIRECTORY", "")
+    path = Path(directory) / CREDENTIAL
+    return path if directory and path.exists() else None
+
+
+def _is_credential(path: Path, environment: Mapping[str, str]) -> bool:
+    """Whether systemd vouches for this file."""
+    directory = environment.get("CREDENTIALS_DIRECTORY", "")
+    return bool(directory) and path.absolute().is_relative_to(directory)
+
+
+def _read_variable(value: str) -> OnionKey:
+    try:
+        return read_key(value)
+    except OnionKeyError as error:
+        raise OnionKeyError(f"{KEY_VARIABLE}: {error}") from None
+
+
+def print_key(key: OnionKey, stream: TextIO, environment: Mapping[str, str]) -> None:
+    """Print the private key as go-torfluxdb reads it, with a warning; never into the journal.
+
+    :param stream: standard output itself, not what stands for it in a log.
+    :raises SettingsError: standard output is the journal, which would keep the key for years.
+    """
+    if _is_journal(stream, environment):
+        raise SettingsError(
+            "--printkey: standard output is the journal, which would keep the key: run it in a terminal"
+        )
+    stream.write(
+        f"The private key of http://{key.address.hostname}, for {KEY_VARIABLE} or a file of mode 0600:\n"
+        f"{key.hex()}\n"
+        "Whoever has it can impersonate this gateway: keep it like the key of your house.\n"
+    )
+    stream.flush()
+
+
+def _is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether systemd has connected this stream to the journal: systemd.exec(5), `$JOURNAL_STREAM`."""
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:  # no file at all, as in a test
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -1,0 +1,235 @@
+"""The gateway as a Twisted service: settings in, a published onion service out, that leads to InfluxDB.
+
+It comes up in this order: the state directory and the key; the sockets; tor. It goes down in the reverse order, so
+that what a stranger was promised is still done: no new connections, the requests in flight, then tor.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+
+from twisted import __version__ as twisted_version
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorCore
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+import torfluxd
+from torfluxd.errors import BootstrapTimeoutError, TorfluxdError
+from torfluxd.gateway.bounds import Bounds
+from torfluxd.gateway.circuits import CircuitFactory
+from torfluxd.gateway.complaints import Complaints
+from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
+from torfluxd.gateway.front import Front
+from torfluxd.gateway.identity import find_key
+from torfluxd.gateway.policy import Policy
+from torfluxd.gateway.routes import Routes
+from torfluxd.gateway.writes import Writes
+from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
+from torfluxd.influx.passthrough import HttpPassThrough
+from torfluxd.influx.upstream import HttpUpstream
+from torfluxd.onion.key import OnionKey
+from torfluxd.onion.process import find_tor
+from torfluxd.onion.service import TorService
+from torfluxd.onion.sources import LaunchedTor, LaunchReactor, RunningTor, TorSource
+from torfluxd.onion.torrc import check_socket_path, read_version
+from torfluxd.settings import Expose, GatewaySettings
+from torfluxd.state import StateDirectory, default_state_directory
+
+__all__ = ["DRAIN_SECONDS", "Gateway", "GatewayReactor"]
+
+DRAIN_SECONDS = 4.0
+"""What requests in flight get at the end; with a second for tor to end, five in all."""
+
+_TWISTED_ADVISED = (26, 10)
+"""Earlier releases have known faults in HTTP parsing, which `--expose all` uses towards InfluxDB."""
+
+_log = Logger()
+
+
+class GatewayReactor(IReactorCore, InfluxdbReactor, LaunchReactor):
+    """The kind of reactor that the gateway needs."""
+
+
+class Gateway(Service):
+    """The gateway.
+
+    Nothing is opened before :meth:`prepare`, which may be called early, to have its errors before a daemon forks.
+
+    :param reactor: the reactor to run on.
+    :param settings: what to do.
+    :param environment: `os.environ`.
+    :param give_up: called once, with the error, when the gateway cannot come up; the error has been logged.
+    :param show_key: called with the private key when that is to be printed.
+    """
+
+    def __init__(
+        self,
+        reactor: GatewayReactor,
+        settings: GatewaySettings,
+        environment: MutableMapping[str, str],
+        *,
+        give_up: Callable[[TorfluxdError], None],
+        show_key: Callable[[OnionKey], None],
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._environment = environment
+        self._give_up = give_up
+        self._show_key = show_key
+        self._state: StateDirectory | None = None
+        self._tor: TorService | None = None
+        self._doors: list[Door] = []
+        self._ports: list[IListeningPort] = []
+        self._coming_up: Deferred[None] | None = None
+        self._agent = influxdb_agent(reactor, settings.influxdb)
+        self._front = Front(self._make_site(), Bounds(), reactor)
+
+    def _make_site(self) -> Routes:
+        url = self._settings.influxdb
+        complaints = Complaints(self._reactor)
+        return Routes(
+            Policy(self._settings.expose),
+            Writes(HttpUpstream(self._agent, url, self._reactor), complaints),
+            HttpPassThrough(self._agent, url, self._reactor),
+            complaints,
+        )
+
+    def prepare(self) -> None:
+        """Claim the state directory, find the key and the tor, and read the endpoints.
+
+        :raises TorfluxdError: something of it is not to be had; the state directory is free again.
+        """
+        settings = self._settings
+        path = settings.state_dir or default_state_directory(self._environment, os.geteuid(), Path.home())
+        self._state = StateDirectory.claim(path)
+        try:
+            self._doors = [Door(text, server_endpoint(self._reactor, text), self._front) for text in settings.listen]
+            if settings.has_onion:
+                self._prepare_onion(self._state)
+        except BaseException:
+            self._state.release()
+            raise
+
+    def _prepare_onion(self, state: StateDirectory) -> None:
+        settings = self._settings
+        loaded = find_key(settings.onion_key, state.path, self._environment)
+        for warning in loaded.warnings:
+            _warn(warning)
+        if settings.printkey:
+            self._show_key(loaded.key)
+        socket = settings.onion_socket or state.path / "onion.sock"
+        check_socket_path(socket)
+        source = self._make_source(state, loaded.key, socket)
+        self._tor = TorService(source, self._reactor)
+        self._doors.insert(0, self._onion_door(socket))
+        state.write("hostname", f"{loaded.key.address.hostname}\n")
+        self._hostname = loaded.key.address.hostname
+
+    def _make_source(self, state: StateDirectory, key: OnionKey, socket: Path) -> TorSource:
+        settings = self._settings
+        if settings.launches_tor:
+            return LaunchedTor(
+                self._reactor,
+                state.path / "tor",
+                find_tor(settings.tor_binary),
+                onion=(key, socket),
+                options=settings.tor_option,
+                hear=_warn,
+            )
+        endpoint = client_endpoint(self._reactor, settings.tor)
+        return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), hear=_warn)
+
+    def _onion_door(self, socket: Path) -> Door:
+        """The socket that tor connects strangers to. Only our own tor says which circuit they come through."""
+        factory: IProtocolFactory = self._front
+        if self._settings.launches_tor:
+            factory = CircuitFactory(self._front.build)
+        # For this user alone; or, where an operator names the place, for the group of its directory.
+        mode = 0o660 if self._settings.onion_socket else 0o600
+        return Door(f"unix:{socket}", UNIXServerEndpoint(self._reactor, str(socket), mode=mode), factory, socket)
+
+    def startService(self) -> None:
+        """Come up.
+
+        :raises TorfluxdError: as :meth:`prepare`, where that has not been called.
+        """
+        if self._state is None:
+            self.prepare()
+        Service.startService(self)
+        # Not before the reactor runs: only then is there a log, and a reactor that can be stopped.
+        self._reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        if self.running:
+            self._coming_up = Deferred.fromCoroutine(self._come_up()).addErrback(self._not_up)
+
+    async def _come_up(self) -> None:
+        settings = self._settings
+        _tell_start(settings)
+        for door in self._doors:
+            self._ports.append(await door.open())
+        if self._tor is None:
+            _log.info("serving on {where}", where=", ".join(settings.listen))
+            return
+        _log.info("the onion service is http://{hostname}; joining the Tor network", hostname=self._hostname)
+        up = self._tor.when_up()
+        self._tor.startService()
+        await up.addTimeout(settings.timeout, self._reactor, onTimeoutCancel=self._timed_out)
+        _log.info("published: http://{hostname} can be reached", hostname=self._hostname)
+
+    def _timed_out(self, _result: object, seconds: float) -> None:
+        assert self._tor is not None
+        raise BootstrapTimeoutError(
+            f"tor did not come up within {seconds:.0f} s (--timeout): {self._tor.likely_cause}"
+        ) from None
+
+    def _not_up(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return  # stopped on the way
+        if failure.check(TorfluxdError) is None:
+            _log.failure("torfluxd cannot start, for a fault of its own", failure)
+        else:
+            _log.critical("torfluxd cannot start: {problem}", problem=failure.getErrorMessage())
+        self._give_up(TorfluxdError(failure.getErrorMessage()))
+
+    async def _go_down(self) -> None:
+        if self._coming_up is not None:
+            self._coming_up.cancel()
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        await self._front.drain(DRAIN_SECONDS)
+        if self._tor is not None:
+            await self._tor.stopService()
+        await self._agent.close()
+        for door in self._doors:
+            door.remove()
+        if self._state is not None:
+            self._state.release()
+            self._state = None
+
+    def stopService(self) -> Deferred[None]:
+        """Go down. Fires when everything has ended, within `DRAIN_SECONDS` and the time that tor takes."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._go_down())
+
+
+def _warn(text: str) -> None:
+    _log.warn("{text}", text=text)
+
+
+def _tell_start(settings: GatewaySettings) -> None:
+    """Say what begins, and what a person should think over."""
+    _log.info(
+        "torfluxd {version}: writes go to InfluxDB at {influxdb}",
+        version=torfluxd.__version__,
+        influxdb=settings.influxdb,
+    )
+    if settings.expose is Expose.ALL:
+        _warn("--expose all: whoever knows the address can read and delete everything in InfluxDB")
+    if read_version(f"{twisted_version}.0") < _TWISTED_ADVISED:
+        _warn(f"Twisted {twisted_version} has known faults in HTTP: please install 26.10 or later")
