@@ -13,6 +13,7 @@ __all__ = [
     "ControlRefusedError",
     "ControlReplyError",
     "ControlTimeoutError",
+    "LeaseError",
     "ListenError",
     "OnionAddressError",
     "OnionKeyError",
@@ -39,6 +40,7 @@ __all__ = [
     "SocksOnionIntroductionTimeoutError",
     "SocksOnionRendezvousFailedError",
     "SocksProtocolError",
+    "SocksProxyUnreachableError",
     "SocksTimeoutError",
     "SocksTtlExpiredError",
     "StateDirectoryError",
@@ -144,6 +146,10 @@ class SocksError(TorfluxdError):
     """A stream through tor's SOCKS port could not be opened."""
 
 
+class SocksProxyUnreachableError(SocksError):
+    """Tor's SOCKS port cannot be reached."""
+
+
 class SocksTimeoutError(SocksError):
     """The stream was not open before its deadline."""
 
@@ -233,6 +239,10 @@ class PointError(TorfluxdError, ValueError):
 
 class UpstreamError(TorfluxdError):
     """InfluxDB, or the gateway in front of it, gave no usable answer."""
+
+
+class LeaseError(TorfluxdError):
+    """A lease was given back to its spool twice."""
 
 
 class ReporterError(TorfluxdError):

@@ -210,9 +210,9 @@ async def _connected(endpoint: IStreamClientEndpoint, clock: IReactorTime, where
     except defer.TimeoutError:
         raise ControlTimeoutError(f"tor's control port at {where} did not take a connection in time") from None
     except (ConnectError, ConnectionClosed, OSError) as error:
-        why = getattr(error, "osError", None) or getattr(error, "strerror", None) or error
+        why = str(error).rstrip(".")
         raise ControlRefusedError(
-            f"tor's control port at {where} cannot be reached ({why}); is tor running, with a ControlSocket or"
+            f"tor's control port at {where} cannot be reached ({why}): is tor running, with a ControlSocket or"
             " ControlPort there, and may this user connect to it?"
         ) from None
 
