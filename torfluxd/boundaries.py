@@ -13,7 +13,26 @@ from typing import Protocol
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
-__all__ = ["Batch", "Destination", "Fate", "Lease", "Reply", "Spool", "Upstream"]
+__all__ = ["Answer", "Batch", "Destination", "Fate", "Header", "Lease", "Reply", "Spool", "SpoolCounts", "Upstream"]
+
+
+Header = tuple[bytes, bytes]
+"""One header: name and value as bytes, without the colon and the white space around the value."""
+
+
+@frozen
+class Answer:
+    """A whole answer to a stranger, or to a client on this machine.
+
+    :ivar status: the HTTP status.
+    :ivar headers: without `Content-Length`, `Connection`, `Date` and `Server`: framing is the door's, and the last
+        two are nobody's.
+    :ivar body: the body.
+    """
+
+    status: int
+    headers: Sequence[Header] = ()
+    body: bytes = b""
 
 
 @frozen
@@ -71,7 +90,7 @@ class Reply:
     fate: Fate
     reason: str = ""
     status: int | None = None
-    headers: Sequence[tuple[bytes, bytes]] = ()
+    headers: Sequence[Header] = ()
     body: bytes = field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
     retry_after_seconds: float | None = None
 
@@ -89,11 +108,19 @@ class Upstream(Protocol):
 
 
 class Lease(Protocol):
-    """One batch, borrowed from a spool. It is given back in exactly one of three ways."""
+    """One batch, borrowed from a spool. It is given back in exactly one of three ways.
+
+    A second way back raises :class:`~torfluxd.errors.LeaseError` at once. A Deferred of these may fail with the
+    spool's own error, and then the batch is as if it had been put back.
+    """
 
     @property
     def batch(self) -> Batch:
         """The batch."""
+
+    @property
+    def position(self) -> int:
+        """The place of its newest line in the order of puts: what was put later has a greater one."""
 
     def delivered(self) -> Deferred[None]:
         """It is stored upstream: forget it. Fires when that is as durable as the spool is."""
@@ -105,11 +132,42 @@ class Lease(Protocol):
         """It could not be sent now: it is the first to be lent again."""
 
 
+@frozen
+class SpoolCounts:
+    """What a spool holds, and what became of the rest.
+
+    `points`, `delivered_points`, `rejected_points` and `dropped_points` add up to the points ever put.
+
+    :ivar batches: how many batches it keeps now, the lent ones among them.
+    :ivar points: how many points those hold.
+    :ivar size_bytes: what those count for against its limit.
+    :ivar delivered_points: points stored upstream.
+    :ivar rejected_points: points set aside because of their content.
+    :ivar dropped_points: points given up for want of room.
+    :ivar newest: the position of the batch put last, 0 before the first.
+    """
+
+    batches: int = 0
+    points: int = 0
+    size_bytes: int = 0
+    delivered_points: int = 0
+    rejected_points: int = 0
+    dropped_points: int = 0
+    newest: int = 0
+
+
 class Spool(Protocol):
     """Keeps batches until they are delivered. Bounded: what it cannot take it refuses or drops, and counts."""
 
+    @property
+    def counts(self) -> SpoolCounts:
+        """The counts at this moment."""
+
     def put(self, batch: Batch) -> Deferred[None]:
-        """Keep a batch. Fires when it is as durable as this spool makes it."""
+        """Keep a batch. Fires when it is as durable as this spool makes it, and is counted in :attr:`counts`.
+
+        Puts are done in the order of the calls.
+        """
 
     def lend(self) -> Deferred[Lease | None]:
         """Borrow the oldest batch that is not lent, or None when there is none."""

@@ -1,0 +1,108 @@
+"""Where a reporter finds tor, and how it speaks through it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from torfluxd.errors import SettingsError
+from torfluxd.onion.onion_agent import OnionAgent
+
+__all__ = ["GivenSocks", "SocksAgent", "SocksSource"]
+
+
+class SocksSource(Protocol):
+    """A way to have a SOCKS port of tor. It starts and stops with the reporter, and may do so again."""
+
+    def start(self, reactor: IReactorTime) -> None:
+        """The reporter starts: begin what takes its time. Never raises: what fails is told by `socks_endpoint`.
+
+        It may come when the source has started already: a reporter can be started again before it has stopped.
+        """
+
+    def socks_endpoint(self) -> Deferred[IStreamClientEndpoint]:
+        """Where the SOCKS port is. Asked again for each report, so that a tor may come back elsewhere.
+
+        :returns: a Deferred that fires when that tor can be used. It fails with
+            :class:`~torfluxd.errors.TorError` when there is none now, and with
+            :class:`~twisted.internet.defer.CancelledError` when it is cancelled, which changes nothing for others.
+        """
+
+    def stop(self) -> Deferred[None]:
+        """The reporter has stopped. Fires when everything that was started has ended; never fails."""
+
+
+class GivenSocks:
+    """A SOCKS port that is there, or not: nothing is started and nothing is looked for.
+
+    :param where: an endpoint, or the description of one: `unix:/run/tor/socks`, `tcp:127.0.0.1:9050`.
+    :raises SettingsError: the description is neither.
+    """
+
+    def __init__(self, where: IStreamClientEndpoint | str) -> None:
+        if isinstance(where, str):
+            _check_description(where)
+        self._where = where
+        self._endpoint: IStreamClientEndpoint | None = None
+
+    def start(self, reactor: IReactorTime) -> None:
+        """Make the endpoint; nothing is opened."""
+        self._endpoint = clientFromString(reactor, self._where) if isinstance(self._where, str) else self._where
+
+    def socks_endpoint(self) -> Deferred[IStreamClientEndpoint]:
+        """The endpoint, at once."""
+        assert self._endpoint is not None, "it is asked for after the start"
+        return succeed(self._endpoint)
+
+    def stop(self) -> Deferred[None]:
+        """Nothing was started."""
+        return succeed(None)
+
+
+def _check_description(description: str) -> None:
+    """Find a mistake where it was made, and not when the reporter starts.
+
+    :raises SettingsError: it is not the description of a unix socket or a TCP port.
+    """
+    try:
+        if description.partition(":")[0].lower() not in ("tcp", "unix"):
+            raise ValueError("tor listens on unix sockets and TCP ports only")
+        clientFromString(None, description)  # only reads: no reactor is needed before it connects
+    except (TypeError, ValueError, LookupError) as error:
+        raise SettingsError(
+            f"socks: expected unix:/run/tor/socks or tcp:127.0.0.1:9050, for example, got {description!r}"
+        ) from error
+
+
+@implementer(IAgent)
+class SocksAgent:
+    """Speaks to onion services through the SOCKS port that a source has at that moment: each request on a circuit and
+    a connection of its own.
+    """
+
+    def __init__(self, reactor: IReactorTime, source: SocksSource) -> None:
+        self._reactor = reactor
+        self._source = source
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        """As :meth:`OnionAgent.request`; it fails also as :meth:`SocksSource.socks_endpoint` does."""
+
+        def ask(endpoint: IStreamClientEndpoint) -> Deferred[IResponse]:
+            return OnionAgent(self._reactor, endpoint).request(method, uri, headers, bodyProducer)
+
+        return self._source.socks_endpoint().addCallback(ask)
+
+
+_: type[SocksSource] = GivenSocks
