@@ -44,7 +44,13 @@ class TorServiceCase(SynchronousTestCase):
             onion=(KEY, self.target) if with_onion else None,
             hear=self.said.append,
         )
-        return TorService(source, self.clock, say=self.said.append, retry_delay=lambda attempt: 10.0 * attempt)
+        return TorService(
+            source,
+            self.clock,
+            say=self.said.append,
+            came_up=lambda: self.said.append("up"),
+            retry_delay=lambda attempt: 10.0 * attempt,
+        )
 
     def start(self) -> Deferred[None]:
         """Start, and wait for it to be up."""
@@ -175,12 +181,14 @@ class ComingBackTests(TorServiceCase):
         """When tor is lost, that is said, and the same onion service is added to the next one."""
         self.come_up()
         self.port.hang_up()
+        self.assertEqual(1, self.said.count("up"))
         self.assertIn("the control connection to tor was lost", self.said[-1])
         again = self.service.when_up()
         self.clock.advance(10)
         self.port.pump()
         self.port.say(UPLOADED)
         self.successResultOf(again)
+        self.assertEqual(2, self.said.count("up"))
         self.assertEqual(1, len(set(self.sent("ADD_ONION"))))
         self.assertEqual(2, len(self.sent("ADD_ONION")))
 

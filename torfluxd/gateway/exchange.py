@@ -13,10 +13,9 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.web.iweb import IBodyProducer, IResponse
 
-__all__ = ["Answer", "Collect", "Head", "Header", "PassThrough", "Plan", "Site"]
+from torfluxd.boundaries import Answer, Header
 
-Header = tuple[bytes, bytes]
-"""One header: name and value as bytes, without the colon and the white space around the value."""
+__all__ = ["Answer", "Collect", "Head", "Header", "PassThrough", "Plan", "Site"]
 
 
 @frozen
@@ -42,21 +41,6 @@ class Head:
             if key == name:
                 return value
         return None
-
-
-@frozen
-class Answer:
-    """A whole answer.
-
-    :ivar status: the HTTP status.
-    :ivar headers: without `Content-Length`, `Connection`, `Date` and `Server`: framing is the door's, and the last
-        two are nobody's.
-    :ivar body: the body.
-    """
-
-    status: int
-    headers: Sequence[Header] = ()
-    body: bytes = b""
 
 
 @frozen

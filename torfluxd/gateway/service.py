@@ -125,7 +125,7 @@ class Gateway(Service):
         socket = settings.onion_socket or state.path / "onion.sock"
         check_socket_path(socket)
         source = self._make_source(state, loaded.key, socket)
-        self._tor = TorService(source, self._reactor)
+        self._tor = TorService(source, self._reactor, came_up=self._came_up)
         self._doors.insert(0, self._onion_door(socket))
         state.write("hostname", f"{loaded.key.address.hostname}\n")
         self._hostname = loaded.key.address.hostname
@@ -180,6 +180,8 @@ class Gateway(Service):
         up = self._tor.when_up()
         self._tor.startService()
         await up.addTimeout(settings.timeout, self._reactor, onTimeoutCancel=self._timed_out)
+
+    def _came_up(self) -> None:
         _log.info("published: http://{hostname} can be reached", hostname=self._hostname)
 
     def _timed_out(self, _result: object, seconds: float) -> None:
@@ -227,7 +229,7 @@ def _tell_start(settings: GatewaySettings) -> None:
     _log.info(
         "torfluxd {version}: writes go to InfluxDB at {influxdb}",
         version=torfluxd.__version__,
-        influxdb=settings.influxdb,
+        influxdb=str(settings.influxdb),
     )
     if settings.expose is Expose.ALL:
         _warn("--expose all: whoever knows the address can read and delete everything in InfluxDB")

@@ -95,6 +95,7 @@ class Lifecycle:
     :ivar source: how to have a tor.
     :ivar retry_delay: seconds to wait after the n-th failed attempt, given n.
     :ivar say: takes each line of progress.
+    :ivar came_up: called each time that tor is up.
     :ivar bootstrap: the last bootstrap status that tor told.
     :ivar clock_skew_seconds: by how much tor finds the clock off, or None.
     """
@@ -103,6 +104,7 @@ class Lifecycle:
     clock: IReactorTime
     retry_delay: Callable[[int], float]
     say: Callable[[str], None]
+    came_up: Callable[[], None]
 
     bootstrap: Bootstrap | None = None
     clock_skew_seconds: int | None = None
@@ -246,6 +248,7 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
 
     @publishing.upon(_Inputs._published).to(up)
     def came_up(inputs: _Inputs, core: Lifecycle, old: _Held, held: _Held) -> None:
+        core.came_up()
         core.settle_up(None)
 
     @opening.upon(_Inputs._failed).to(waiting)

@@ -140,7 +140,7 @@ class TorProcess(ProcessProtocol):
     @property
     def how_it_ended(self) -> str:
         """One sentence: how the process ended, and why as far as tor said."""
-        return f"tor {self._ended or 'is running'}{self._why()}"
+        return f"our tor {self._ended or 'closed its control connection'}{self._why()}"
 
     async def stop(self) -> None:
         """End the process: SIGTERM, after `STOP_GRACE_SECONDS` SIGKILL. Returns when it is gone."""

@@ -31,6 +31,7 @@ class TorService(Service):
     :param source: how to have a tor.
     :param clock: for the waits between attempts.
     :param say: takes each line of progress, fit for a person's eyes; the log by default.
+    :param came_up: called each time that tor is up, the first time and after each loss.
     :param retry_delay: seconds to wait before attempt n+1, given n.
     """
 
@@ -40,12 +41,14 @@ class TorService(Service):
         clock: IReactorTime,
         *,
         say: Callable[[str], None] | None = None,
+        came_up: Callable[[], None] = lambda: None,
         retry_delay: Callable[[int], float] | None = None,
     ) -> None:
         self._core = Lifecycle(
             source=source,
             clock=clock,
             retry_delay=retry_delay or backoffPolicy(RETRY_FIRST_SECONDS, RETRY_CAP_SECONDS, RETRY_FACTOR),
+            came_up=came_up,
             say=say or (lambda line: _log.info("{line}", line=line)),
         )
         self._machine = TorMachine(self._core)

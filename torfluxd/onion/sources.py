@@ -9,11 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.internet.interfaces import IReactorProcess, IReactorTime, IReactorUNIX, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorProcess,
+    IReactorTime,
+    IReactorUNIX,
+    IStreamClientEndpoint,
+)
 
 from torfluxd.errors import ControlReplyError, TorError
 from torfluxd.onion.control import ControlConnection, connect_control
@@ -27,6 +33,10 @@ __all__ = ["LaunchReactor", "LaunchedTor", "OpenTor", "RunningTor", "TorSource"]
 
 CLIENT_SAFE_SINCE = (0, 4, 9, 11)
 """Before it a rendezvous point could impersonate an onion service to its clients (tor issue 41297)."""
+
+
+END_SECONDS = 1.0
+"""How long a tor that closed its control connection may take to end before we no longer wait for its last words."""
 
 
 class LaunchReactor(IReactorProcess, IReactorTime, IReactorUNIX):
@@ -107,7 +117,7 @@ class LaunchedTor:
         for warning in version_warnings(abilities.version):
             self._hear(warning)
         torrc_path = self._write_files(abilities)
-        process = TorProcess(self._reactor, self._hear)
+        process = TorProcess(self._reactor, lambda line: self._hear(f"tor: {line}"))
         process.start(self._reactor, self._binary, torrc_path)
         control: ControlConnection | None = None
         try:
@@ -121,7 +131,7 @@ class LaunchedTor:
                 control.close()
             await process.stop()
             raise
-        return _Launched(process, control, watch)
+        return _Launched(self._reactor, process, control, watch)
 
     def _write_files(self, abilities: TorAbilities) -> Path:
         for socket in (self._control_socket, self._socks_socket, self._onion and self._onion[1]):
@@ -152,7 +162,10 @@ class LaunchedTor:
 class _Launched:
     """A tor that we launched."""
 
-    def __init__(self, process: TorProcess, control: ControlConnection, watch: DescriptorWatch | None) -> None:
+    def __init__(
+        self, clock: IReactorTime, process: TorProcess, control: ControlConnection, watch: DescriptorWatch | None
+    ) -> None:
+        self._clock = clock
         self._process = process
         self.control = control
         self.descriptors = watch
@@ -161,21 +174,43 @@ class _Launched:
         """Nothing to do: the torrc says it."""
 
     def when_lost(self) -> Deferred[str]:
-        """As :meth:`OpenTor.when_lost`: the process ended, or its control connection did."""
+        """As :meth:`OpenTor.when_lost`: the process ended, or its control connection did.
+
+        A process that ends closes that connection first, and is waited for, because it can say why it ended.
+        """
         lost: Deferred[str] = Deferred()
 
-        def settle(_: None, reason: Callable[[], str]) -> None:
+        def settle(_: None) -> None:
             if not lost.called:
-                lost.callback(reason())
+                lost.callback(self._process.how_it_ended)
 
-        self._process.when_ended().addCallback(settle, lambda: self._process.how_it_ended)
-        self.control.when_lost().addCallback(settle, lambda: "the control connection to our tor was lost")
+        def settle_soon(_: None) -> None:
+            if not lost.called:
+                waiting = self._clock.callLater(END_SECONDS, settle, None)
+                lost.addBoth(_cancelling(waiting))
+
+        self._process.when_ended().addCallback(settle)
+        self.control.when_lost().addCallback(settle_soon)
         return lost
 
     async def close(self) -> None:
         """As :meth:`OpenTor.close`: tor has ended when this returns."""
         self.control.close()
         await self._process.stop()
+
+
+_T = TypeVar("_T")
+
+
+def _cancelling(call: IDelayedCall) -> Callable[[_T], _T]:
+    """A callback that cancels a timer which is no longer needed, and passes its result on."""
+
+    def cancel(result: _T) -> _T:
+        if call.active():
+            call.cancel()
+        return result
+
+    return cancel
 
 
 class RunningTor:

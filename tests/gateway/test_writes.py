@@ -1,0 +1,236 @@
+"""A writer hears the truth about his lines, and nothing about the vendor's troubles."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.influx.far_side import Connection, FarSide
+from torfluxd.boundaries import Answer, Destination
+from torfluxd.gateway.complaints import Complaints
+from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, WRITES_AT_ONCE, Writes
+from torfluxd.influx.agent import IDLE_CONNECTIONS
+from torfluxd.influx.dialect import V1, Write
+from torfluxd.influx.upstream import ANSWER_SECONDS, HttpUpstream
+
+LINES = b"cpu load=0.5 1\n"
+WRITE = Write(V1, Destination("telemetry", "week"), "s")
+JSON = b"Content-Type: application/json"
+STORED = Answer(204)
+
+
+class WritesCase(SynchronousTestCase):
+    """Writes, and the server that stands for InfluxDB."""
+
+    def setUp(self) -> None:
+        """Connect nothing yet."""
+        self.far = FarSide()
+        upstream = HttpUpstream(self.far.agent, self.far.url, self.far.reactor)
+        self.writes = Writes(upstream, Complaints(self.far.reactor))
+
+    def write(self, body: bytes = LINES, encoding: bytes | None = None) -> Deferred[Answer]:
+        """Write as a stranger does."""
+        return self.writes.write(WRITE, body, encoding, "a writer")
+
+    def written(self) -> tuple[Deferred[Answer], Connection]:
+        """Write over a new connection."""
+        answer = self.write()
+        return answer, self.far.accept()
+
+    def answer(self, status: int, *headers: bytes, body: bytes = b"") -> Answer:
+        """What a writer hears when InfluxDB answers like this."""
+        answer, connection = self.written()
+        connection.respond(status, [*headers, b"Connection: close"], body)
+        return self.successResultOf(answer)
+
+    def assert_unavailable(self, answer: Answer) -> None:
+        """The writer is told to come back, in the words that are always the same."""
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(
+            dict(answer.headers),
+            {
+                b"Content-Type": b"application/json",
+                b"X-Influxdb-Error": b"the database takes no writes at the moment",
+                b"Retry-After": b"30",
+            },
+        )
+        self.assertEqual(answer.body, b'{"error":"the database takes no writes at the moment"}\n')
+
+
+class TruthTests(WritesCase):
+    """InfluxDB's answer about the lines is the writer's answer."""
+
+    def test_request(self) -> None:
+        """What was understood reaches InfluxDB, and nothing else that the writer sent."""
+        _, connection = self.written()
+        self.assertEqual(
+            connection.received(),
+            b"POST /write?db=telemetry&rp=week&precision=s HTTP/1.1\r\nContent-Length: 15\r\n"
+            b"Host: 127.0.0.1:8086\r\n\r\n" + LINES,
+        )
+
+    def test_stored(self) -> None:
+        """What is stored is answered with 204, and nothing of InfluxDB's version or ids."""
+        self.assertEqual(self.answer(204, b"X-Influxdb-Version: 1.6.7", b"Request-Id: 1", JSON), STORED)
+
+    def test_refused(self) -> None:
+        """A refusal keeps its status, its body and its error header."""
+        body = b'{"error":"unable to parse \'x\': missing fields"}\n'
+        error = b"unable to parse 'x': missing fields"
+        answer = self.answer(400, JSON, b"X-Influxdb-Error: " + error, b"X-Influxdb-Version: 1.6.7", body=body)
+        self.assertEqual((answer.status, answer.body), (400, body))
+        self.assertEqual(dict(answer.headers), {b"Content-Type": b"application/json", b"X-Influxdb-Error": error})
+
+    def test_unknown_retention_policy(self) -> None:
+        """A retention policy that does not exist is the writer's affair."""
+        body = b'{"error":"retention policy not found: week"}\n'
+        answer = self.answer(500, JSON, b"X-Influxdb-Error: retention policy not found: week", body=body)
+        self.assertEqual((answer.status, answer.body), (500, body))
+
+    def test_endless_refusal(self) -> None:
+        """Of a refusal too long to hold, the writer gets as much as stands in the header, as whole JSON."""
+        error = b"unable to parse 'x\xff': " + b"y" * 900
+        answer = self.answer(400, JSON, b"X-Influxdb-Error: " + error, body=b"{" * 100_000)
+        self.assertEqual(answer.status, 400)
+        self.assertEqual(json.loads(answer.body), {"error": error.decode("utf-8", "replace")})
+
+    def test_too_large_for_influxdb(self) -> None:
+        """A write that InfluxDB finds too large is too large, whoever in front of it says so."""
+        for headers in ((JSON,), (b"Content-Type: text/html", b"Server: nginx")):
+            answer = self.answer(413, *headers, body=b"<html>nginx</html>")
+            self.assertEqual((answer.status, answer.body), (413, b'{"error":"Request Entity Too Large"}\n'))
+
+
+class DiscretionTests(WritesCase):
+    """The vendor's troubles are not the writer's."""
+
+    def test_answers_that_are_no_answer(self) -> None:
+        """Whatever is wrong with InfluxDB, its credentials, its databases, or a proxy before it, sounds the same."""
+        for status in (200, 301, 400, 401, 403, 404, 429, 500, 502, 503):
+            answer = self.answer(status, b"Server: nginx/1.2", b"Content-Type: text/html", body=b"10.0.0.7 is down")
+            self.assert_unavailable(answer)
+
+    def test_database_that_is_gone(self) -> None:
+        """A database that InfluxDB does not have may be there tomorrow."""
+        error = b'X-Influxdb-Error: database not found: "telemetry"'
+        self.assert_unavailable(self.answer(404, JSON, error, body=b'{"error":"database not found"}'))
+
+    def test_no_connection(self) -> None:
+        """InfluxDB is not there."""
+        answer = self.write()
+        self.far.refuse()
+        self.assert_unavailable(self.successResultOf(answer))
+
+    def test_no_answer(self) -> None:
+        """InfluxDB is there, and silent."""
+        answer, _ = self.written()
+        self.far.reactor.advance(ANSWER_SECONDS)
+        self.assert_unavailable(self.successResultOf(answer))
+
+    def test_operator(self) -> None:
+        """The operator learns the cause; what the writer sent stays out of the log."""
+        with capturedLogs() as events:
+            self.answer(401)
+        [event] = events
+        self.assertEqual(event["reason"], "it answered 401 Unauthorized")
+        self.assertNotIn("telemetry", repr(event))
+
+    def test_quiet_operation(self) -> None:
+        """Writes that InfluxDB answers are not logged."""
+        with capturedLogs() as events:
+            self.answer(204)
+            self.answer(400, JSON, body=b"{}")
+        self.assertEqual(events, [])
+
+
+class GzipTests(WritesCase):
+    """Gzip is taken, and never handed on."""
+
+    def test_inflated(self) -> None:
+        """InfluxDB gets the lines as they are."""
+        for encoding in (b"gzip", b"GZIP", b"x-gzip"):
+            self.write(gzip.compress(LINES), encoding)
+            head, _, body = self.far.accept().received().partition(b"\r\n\r\n")
+            self.assertEqual(body, LINES)
+            self.assertNotIn(b"encoding", head.lower())
+
+    def test_other_encodings(self) -> None:
+        """What is called anything else are lines as far as InfluxDB is concerned."""
+        for encoding in (b"identity", b"deflate", b"br", b"gzip, gzip", b""):
+            self.write(LINES, encoding)
+            self.assertTrue(self.far.accept().received().endswith(LINES))
+
+    def assert_refused(self, body: bytes, status: int, error: str) -> None:
+        """The body is refused in InfluxDB's words, and InfluxDB never hears of it."""
+        answer = self.successResultOf(self.write(body, b"gzip"))
+        self.assertEqual((answer.status, json.loads(answer.body)), (status, {"error": error}))
+        self.assertEqual(self.far.waiting, 0)
+
+    def test_truncated(self) -> None:
+        """A body that was cut."""
+        self.assert_refused(gzip.compress(LINES)[:-1], 400, "unexpected EOF")
+
+    def test_not_gzip(self) -> None:
+        """A body that is no gzip."""
+        self.assert_refused(LINES, 400, "gzip: invalid data")
+
+    def test_bomb(self) -> None:
+        """A body that becomes too large; the largest one that does not is written."""
+        largest = b"#" * MAX_WRITE_BODY_BYTES
+        self.assert_refused(gzip.compress(largest + b"#"), 413, "Request Entity Too Large")
+        self.write(gzip.compress(largest), b"gzip")
+        self.assertTrue(self.far.accept().received().endswith(largest))
+
+
+class TurnsTests(WritesCase):
+    """InfluxDB gets a few writes at a time, and strangers who leave disturb nobody."""
+
+    def test_bound(self) -> None:
+        """The others wait; each one's turn comes when another's is over, however it ended."""
+        answers = [self.write() for _ in range(WRITES_AT_ONCE + 3)]
+        self.assertEqual(self.far.waiting, WRITES_AT_ONCE)
+        connections = [self.far.accept() for _ in range(WRITES_AT_ONCE)]
+        connections[0].respond(204)
+        self.assertEqual(self.successResultOf(answers[0]), STORED)
+        self.assertEqual(connections[0].received().count(b"POST"), 2)
+        connections[1].hang_up()
+        self.assert_unavailable(self.successResultOf(answers[1]))
+        self.assertEqual(self.far.waiting, 1)
+        self.assertNoResult(answers[-1])
+
+    def test_every_turn_has_a_connection(self) -> None:
+        """As many connections are kept as there are turns, so that under load none is opened and closed for a write."""
+        self.assertEqual(WRITES_AT_ONCE, IDLE_CONNECTIONS)
+
+    def test_writer_goes_before_his_turn(self) -> None:
+        """A write whose writer has gone before its turn is never made, and its place in the line is free."""
+        for _ in range(WRITES_AT_ONCE):
+            self.write()
+        connections = [self.far.accept() for _ in range(WRITES_AT_ONCE)]
+        gone, patient = self.write(b"gone f=1"), self.write(b"patient f=1")
+        gone.cancel()
+        self.assert_unavailable(self.successResultOf(gone))
+        connections[0].received()
+        connections[0].respond(204)
+        self.assertIn(b"patient", connections[0].received())
+        connections[0].respond(204)
+        self.assertEqual(self.successResultOf(patient), STORED)
+        self.assertEqual(connections[0].received(), b"")
+
+    def test_writer_goes_during_his_turn(self) -> None:
+        """A write that has begun is finished, though nobody waits for its answer, and then its turn is over."""
+        answer, connection = self.written()
+        others = [self.write() for _ in range(WRITES_AT_ONCE)]
+        answer.cancel()
+        self.assert_unavailable(self.successResultOf(answer))
+        self.assertFalse(connection.is_closed)
+        self.assertEqual(self.far.waiting, WRITES_AT_ONCE - 1)
+        connection.received()
+        connection.respond(204)
+        self.assertIn(b"POST", connection.received())
+        connection.respond(204)
+        self.assertEqual(self.successResultOf(others[-1]), STORED)

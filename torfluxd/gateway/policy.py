@@ -1,0 +1,89 @@
+"""What a stranger may do: the facts of a request in, a verdict out.
+
+Pure. Paths are compared byte for byte: `//write`, `/write/` and `/%77rite` are not `/write`, as in InfluxDB (tried).
+Nothing is allowed that is not named here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import field, frozen
+
+from torfluxd.boundaries import Answer
+from torfluxd.influx.dialect import (
+    HEALTHY,
+    NOT_FOUND,
+    WRITE_DIALECTS,
+    Write,
+    answer_ping,
+    answer_statement,
+)
+from torfluxd.settings import Expose
+
+__all__ = ["Accept", "Forward", "HearStatement", "Policy", "Say", "Verdict"]
+
+
+@frozen
+class Accept:
+    """Take the body, and write its lines."""
+
+    write: Write
+
+
+@frozen
+class Say:
+    """Answer this; nothing reaches InfluxDB."""
+
+    answer: Answer
+
+
+@frozen
+class HearStatement:
+    """Read the body, which may be a form with a statement; nothing reaches InfluxDB.
+
+    :ivar query: the query of the request, where the statement is when it is not in the body.
+    """
+
+    query: bytes = field(repr=False)
+
+
+@frozen
+class Forward:
+    """Pass it on to InfluxDB."""
+
+
+Verdict = Accept | Say | HearStatement | Forward
+
+_NOT_FOUND = Say(NOT_FOUND)
+_FORWARD = Forward()
+
+_CONSTANT_ROUTES: Mapping[tuple[bytes, bytes], Callable[[bytes], Verdict]] = {
+    (b"GET", b"/ping"): lambda query: Say(answer_ping(query)),
+    (b"HEAD", b"/ping"): lambda query: Say(answer_ping(query)),
+    (b"GET", b"/health"): lambda query: Say(HEALTHY),
+    (b"GET", b"/query"): lambda query: Say(answer_statement(query)),
+    (b"POST", b"/query"): HearStatement,
+}
+"""What exists besides the writes, by method and path: its verdict, given the query."""
+
+
+@frozen
+class Policy:
+    """What strangers may do.
+
+    :ivar expose: what of InfluxDB they can reach.
+    """
+
+    expose: Expose = Expose.WRITE
+
+    def judge(self, method: bytes, target: bytes) -> Verdict:
+        """The verdict on a request, from its method and its target as they were sent."""
+        if self.expose is Expose.ALL:
+            return _FORWARD if target.startswith(b"/") else _NOT_FOUND
+        path, _, query = target.partition(b"?")
+        if method == b"POST" and (dialect := WRITE_DIALECTS.get(path)) is not None:
+            asked = dialect.read_write(query)
+            return Say(asked) if isinstance(asked, Answer) else Accept(asked)
+        verdict = _CONSTANT_ROUTES.get((method, path))
+        return _NOT_FOUND if verdict is None else verdict(query)

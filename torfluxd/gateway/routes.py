@@ -1,0 +1,107 @@
+"""From the head of a request to what is done with it: the policy's verdicts, carried out.
+
+This is the site behind every door of the gateway, :class:`~torfluxd.gateway.exchange.Site`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+from twisted.web.iweb import IBodyProducer, IResponse
+
+from torfluxd.boundaries import Answer
+from torfluxd.errors import UpstreamError
+from torfluxd.gateway.complaints import Complaints
+from torfluxd.gateway.exchange import Collect, Head, PassThrough, Plan, Site
+from torfluxd.gateway.policy import Accept, HearStatement, Policy, Say, Verdict
+from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes, too_large, unavailable
+from torfluxd.influx.dialect import NOT_FOUND, V1, Write, answer_statement
+from torfluxd.influx.passthrough import HttpPassThrough
+
+__all__ = ["Routes"]
+
+REMEMBERED_VERDICTS = 1024
+"""How many verdicts are kept. Strangers who run the same software write to the same few targets. Whoever makes up
+targets pushes those out, which costs some 10 µs for each."""
+
+MAX_REMEMBERED_TARGET_BYTES = 512
+"""The longest target whose verdict is kept: no honest one is longer, and together they stay below 4 MiB."""
+
+MAX_STATEMENT_BYTES = 4096
+"""The most that is read of a statement. `CREATE DATABASE` with a name of 64 bytes and a retention policy has 200."""
+
+_BAD_REQUEST = Answer(400)
+
+
+class Routes:
+    """Decides on every request.
+
+    :param policy: what strangers may do.
+    :param writes: takes the writes.
+    :param pass_through: takes what goes to InfluxDB as it is.
+    :param complaints: told why something could not be passed on.
+    """
+
+    def __init__(self, policy: Policy, writes: Writes, pass_through: HttpPassThrough, complaints: Complaints) -> None:
+        self._judge = policy.judge
+        self._judge_often = lru_cache(REMEMBERED_VERDICTS)(policy.judge)
+        self._writes = writes
+        self._pass_through = pass_through
+        self._complaints = complaints
+
+    def plan(self, head: Head) -> Plan:
+        """Decide from the head alone; see :meth:`torfluxd.gateway.exchange.Site.plan`."""
+        verdict = self._verdict(head)
+        if isinstance(verdict, Accept):
+            return self._take_write(verdict.write, head)
+        if isinstance(verdict, Say):
+            return verdict.answer
+        if isinstance(verdict, HearStatement):
+            return _hear_statement(verdict.query, head)
+        return self._forward(head)
+
+    def _verdict(self, head: Head) -> Verdict:
+        if len(head.target) > MAX_REMEMBERED_TARGET_BYTES:
+            return self._judge(head.method, head.target)
+        return self._judge_often(head.method, head.target)
+
+    def _take_write(self, write: Write, head: Head) -> Collect:
+        """The body is lines, for this destination."""
+
+        def complete(body: bytes) -> Deferred[Answer]:
+            return self._writes.write(write, body, content_encoding, head.writer)
+
+        content_encoding = head.header(b"content-encoding")
+        return Collect(MAX_WRITE_BODY_BYTES, too_large(write.dialect), complete)
+
+    def _forward(self, head: Head) -> PassThrough:
+        """The request goes on to InfluxDB, and the answer comes back."""
+
+        def open_stream(body: IBodyProducer) -> Deferred[IResponse | Answer]:
+            return self._pass_through.open(head.method, head.target, head.headers, body).addErrback(self._no_response)
+
+        return PassThrough(open_stream)
+
+    def _no_response(self, failure: Failure) -> Answer:
+        """What a stranger hears when his request cannot be passed on, or InfluxDB does not answer."""
+        if failure.check(ValueError):
+            return _BAD_REQUEST
+        failure.trap(UpstreamError)
+        self._complaints.note(failure.getErrorMessage())
+        return unavailable(V1)
+
+
+def _hear_statement(query: bytes, head: Head) -> Collect:
+    """The body may be a form, and the form a statement."""
+
+    def complete(body: bytes) -> Deferred[Answer]:
+        return succeed(answer_statement(query, body if is_form else b""))
+
+    content_type = head.header(b"content-type") or b""
+    is_form = content_type.partition(b";")[0].strip().lower() == b"application/x-www-form-urlencoded"
+    return Collect(MAX_STATEMENT_BYTES, NOT_FOUND, complete)
+
+
+_: type[Site] = Routes
