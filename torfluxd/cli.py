@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar, cast
+
+from twisted.python import usage
 
 from torfluxd.errors import TorfluxdError
 from torfluxd.onion.keyfile import load_key_file, new_key_file
@@ -63,10 +66,29 @@ def _demo(arguments: list[str]) -> None:
     run_demo(arguments)
 
 
-def _testnet(arguments: list[str]) -> None:
-    from torfluxd.onion.testnet_command import main as run_testnet
+_O = TypeVar("_O", bound=usage.Options)
 
-    run_testnet(arguments)
+
+def _parsed(command: str, kind: type[_O], arguments: list[str]) -> _O:
+    """Parse a command's options, or end with one line."""
+    options = kind()
+    try:
+        usage.Options.parseOptions(options, arguments)
+    except usage.UsageError as error:
+        refuse(f"{command}: {error} (torfluxd {command} --help tells more)")
+    return options
+
+
+def _testnet(arguments: list[str]) -> None:
+    from twisted.internet import reactor
+
+    from torfluxd.onion.network import NetworkReactor
+    from torfluxd.onion.testnet_command import Testnet, TestnetOptions
+    from torfluxd.ops.foreground import run_in_foreground
+
+    options = _parsed("testnet", TestnetOptions, arguments)
+    testnet = Testnet.from_options(cast(NetworkReactor, reactor), options)
+    raise SystemExit(run_in_foreground(reactor, testnet.run))
 
 
 def _key(arguments: list[str]) -> None:

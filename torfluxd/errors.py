@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "BootstrapTimeoutError",
+    "ChildError",
     "ControlError",
     "ControlLostError",
     "ControlRefusedError",
@@ -74,6 +75,10 @@ class SocketPathError(TorfluxdError):
 
 class ListenError(TorfluxdError):
     """An endpoint cannot be listened on, usually because its port is in use."""
+
+
+class ChildError(TorfluxdError):
+    """A child process cannot be started."""
 
 
 # Keys and addresses.
