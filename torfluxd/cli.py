@@ -61,9 +61,14 @@ def _serve(arguments: list[str]) -> None:
 
 
 def _demo(arguments: list[str]) -> None:
-    from torfluxd.demo import main as run_demo
+    from twisted.internet import reactor
 
-    run_demo(arguments)
+    from torfluxd.demo import Demo, DemoOptions
+    from torfluxd.gateway.service import GatewayReactor
+    from torfluxd.ops.foreground import run_in_foreground
+
+    demo = Demo(cast(GatewayReactor, reactor), _parsed("demo", DemoOptions, arguments))
+    raise SystemExit(run_in_foreground(reactor, demo.run))
 
 
 _O = TypeVar("_O", bound=usage.Options)
@@ -82,12 +87,12 @@ def _parsed(command: str, kind: type[_O], arguments: list[str]) -> _O:
 def _testnet(arguments: list[str]) -> None:
     from twisted.internet import reactor
 
-    from torfluxd.onion.network import NetworkReactor
+    from torfluxd.onion.process import ProcessReactor
     from torfluxd.onion.testnet_command import Testnet, TestnetOptions
     from torfluxd.ops.foreground import run_in_foreground
 
     options = _parsed("testnet", TestnetOptions, arguments)
-    testnet = Testnet.from_options(cast(NetworkReactor, reactor), options)
+    testnet = Testnet.from_options(cast(ProcessReactor, reactor), options)
     raise SystemExit(run_in_foreground(reactor, testnet.run))
 
 

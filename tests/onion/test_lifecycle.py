@@ -217,6 +217,16 @@ class StoppingTests(TorServiceCase):
         self.come_up()
         self.stopped()
 
+    def test_it_can_be_stopped_the_moment_it_is_up(self) -> None:
+        """Who is told that it is up may stop it at once, and may ask again."""
+        stopped: list[Deferred[None]] = []
+        up = self.start()
+        up.addCallback(lambda _: stopped.append(self.service.stopService()))
+        up.addCallback(lambda _: self.service.when_up().addErrback(lambda failure: failure.trap(CancelledError)))
+        self.port.say(UPLOADED)
+        self.successResultOf(stopped[0])
+        self.assertTrue(self.port.transport.gone)
+
     def test_stopping_while_it_joins(self) -> None:
         """Stopping while tor joins its network ends the attempt."""
         self.port.replies[PHASE] = HALF_WAY

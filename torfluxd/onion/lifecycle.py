@@ -55,15 +55,19 @@ class _Held:
 
 
 class _Inputs(Protocol):
-    """What can happen to a tor."""
+    """What can happen to a tor.
+
+    No input returns anything, so that each can be given from within another: by somebody who was just told that tor is
+    up, for instance. Who wants to know of the end gives a Deferred to the core beforehand.
+    """
 
     def start(self) -> None:
         """It is wanted."""
 
-    def stop(self) -> Deferred[None]:
-        """It is no longer wanted. Fires when everything that was opened has ended."""
+    def stop(self) -> None:
+        """It is no longer wanted."""
 
-    def when_up(self) -> Deferred[None]:
+    def await_up(self, waiter: Deferred[None]) -> None:
         """Somebody waits for it."""
 
     def _opened(self, tor: OpenTor) -> None:
@@ -113,27 +117,19 @@ class Lifecycle:
     waiting_for_up: list[Deferred[None]] = field(factory=list)
     waiting_for_stop: list[Deferred[None]] = field(factory=list)
 
-    def wait_for_up(self) -> Deferred[None]:
-        """Answer when tor is up, or has failed before it ever was."""
-        up: Deferred[None] = Deferred(self._forget)
-        self.waiting_for_up.append(up)
-        return up
+    def new_waiter(self) -> Deferred[None]:
+        """For somebody who waits for tor to be up, and may stop waiting."""
+        return Deferred(self._forget)
 
-    def _forget(self, up: Deferred[None]) -> None:
-        if up in self.waiting_for_up:
-            self.waiting_for_up.remove(up)
+    def _forget(self, waiter: Deferred[None]) -> None:
+        if waiter in self.waiting_for_up:
+            self.waiting_for_up.remove(waiter)
 
     def settle_up(self, failure: Failure | None) -> None:
         """Answer everybody who waits for tor to be up."""
         waiting, self.waiting_for_up = self.waiting_for_up, []
         for up in waiting:
             up.callback(None) if failure is None else up.errback(failure)
-
-    def wait_for_stop(self) -> Deferred[None]:
-        """Answer when everything has ended."""
-        stopped: Deferred[None] = Deferred()
-        self.waiting_for_stop.append(stopped)
-        return stopped
 
     def settle_stop(self) -> None:
         """Answer everybody who waits for the end."""
@@ -241,6 +237,9 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
     joining.upon(_Inputs._joined).to(publishing).returns(None)
     closing.upon(_Inputs._closed).to(waiting).returns(None)
     waiting.upon(_Inputs._retried).to(opening).returns(None)
+    closing.upon(_Inputs.stop).to(stopping).returns(None)
+    stopping.upon(_Inputs.stop).loop().returns(None)
+    restarting.upon(_Inputs.stop).to(stopping).returns(None)
     stopping.upon(_Inputs.start).to(restarting).returns(None)
     restarting.upon(_Inputs._failed).to(opening).returns(None)
     for state in (opening, joining, publishing, up, closing, waiting, restarting):
@@ -270,37 +269,8 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
         held.let_go().addCallback(lambda _: inputs._closed())
 
     @stopped.upon(_Inputs.stop).loop()
-    def already_stopped(inputs: _Inputs, core: Lifecycle) -> Deferred[None]:
-        core.settle_stop()
-        return succeed(None)
-
-    @opening.upon(_Inputs.stop).to(stopping)
-    def stop_attempt(inputs: _Inputs, core: Lifecycle, attempt: Deferred[None]) -> Deferred[None]:
-        ended = core.wait_for_stop()
-        attempt.cancel()
-        return ended
-
-    @joining.upon(_Inputs.stop).to(stopping)
-    @publishing.upon(_Inputs.stop).to(stopping)
-    @up.upon(_Inputs.stop).to(stopping)
-    def stop_held(inputs: _Inputs, core: Lifecycle, held: _Held) -> Deferred[None]:
-        ended = core.wait_for_stop()
-        held.let_go().addCallback(lambda _: inputs._closed())
-        return ended
-
-    @waiting.upon(_Inputs.stop).to(stopped)
-    def stop_waiting(inputs: _Inputs, core: Lifecycle, retry: IDelayedCall) -> Deferred[None]:
-        retry.cancel()
-        core.settle_stop()
-        return succeed(None)
-
-    @closing.upon(_Inputs.stop).to(stopping)
-    @stopping.upon(_Inputs.stop).loop()
-    @restarting.upon(_Inputs.stop).to(stopping)
-    def stop_later(inputs: _Inputs, core: Lifecycle) -> Deferred[None]:
-        return core.wait_for_stop()
-
     @stopping.upon(_Inputs._closed).to(stopped)
+    @restarting.upon(_Inputs._closed).to(opening)
     def ended(inputs: _Inputs, core: Lifecycle) -> None:
         core.settle_stop()
 
@@ -308,8 +278,19 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
     def attempt_ended(inputs: _Inputs, core: Lifecycle, failure: Failure) -> None:
         core.settle_stop()
 
-    @restarting.upon(_Inputs._closed).to(opening)
-    def restarted(inputs: _Inputs, core: Lifecycle) -> None:
+    @opening.upon(_Inputs.stop).to(stopping)
+    def stop_attempt(inputs: _Inputs, core: Lifecycle, attempt: Deferred[None]) -> None:
+        attempt.cancel()
+
+    @joining.upon(_Inputs.stop).to(stopping)
+    @publishing.upon(_Inputs.stop).to(stopping)
+    @up.upon(_Inputs.stop).to(stopping)
+    def stop_held(inputs: _Inputs, core: Lifecycle, held: _Held) -> None:
+        held.let_go().addCallback(lambda _: inputs._closed())
+
+    @waiting.upon(_Inputs.stop).to(stopped)
+    def stop_waiting(inputs: _Inputs, core: Lifecycle, retry: IDelayedCall) -> None:
+        retry.cancel()
         core.settle_stop()
 
     @stopping.upon(_Inputs._opened).loop()
@@ -317,20 +298,20 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
     def opened_too_late(inputs: _Inputs, core: Lifecycle, tor: OpenTor) -> None:
         _Held(tor).let_go().addCallback(lambda _: inputs._closed())
 
-    @up.upon(_Inputs.when_up).loop()
-    def is_up(inputs: _Inputs, core: Lifecycle, held: _Held) -> Deferred[None]:
-        return succeed(None)
+    @up.upon(_Inputs.await_up).loop()
+    def is_up(inputs: _Inputs, core: Lifecycle, held: _Held, waiter: Deferred[None]) -> None:
+        waiter.callback(None)
 
-    @stopped.upon(_Inputs.when_up).loop()
-    @opening.upon(_Inputs.when_up, nodata=True).loop()
-    @joining.upon(_Inputs.when_up, nodata=True).loop()
-    @publishing.upon(_Inputs.when_up, nodata=True).loop()
-    @closing.upon(_Inputs.when_up).loop()
-    @waiting.upon(_Inputs.when_up, nodata=True).loop()
-    @stopping.upon(_Inputs.when_up).loop()
-    @restarting.upon(_Inputs.when_up).loop()
-    def wait_for_up(inputs: _Inputs, core: Lifecycle) -> Deferred[None]:
-        return core.wait_for_up()
+    @stopped.upon(_Inputs.await_up).loop()
+    @opening.upon(_Inputs.await_up, nodata=True).loop()
+    @joining.upon(_Inputs.await_up, nodata=True).loop()
+    @publishing.upon(_Inputs.await_up, nodata=True).loop()
+    @closing.upon(_Inputs.await_up).loop()
+    @waiting.upon(_Inputs.await_up, nodata=True).loop()
+    @stopping.upon(_Inputs.await_up).loop()
+    @restarting.upon(_Inputs.await_up).loop()
+    def is_not_up(inputs: _Inputs, core: Lifecycle, waiter: Deferred[None]) -> None:
+        core.waiting_for_up.append(waiter)
 
     return machine.build()
 

@@ -24,15 +24,14 @@ from pathlib import Path
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 
 from torfluxd.children import Child, Keeper
 from torfluxd.errors import TestNetworkError, TorMissingError
-from torfluxd.onion.process import find_tor
+from torfluxd.onion.process import ProcessReactor, find_tor
 
-__all__ = ["READY_DEADLINE_SECONDS", "NetworkReactor", "PrivateNetwork"]
+__all__ = ["READY_DEADLINE_SECONDS", "PrivateNetwork"]
 
 AUTHORITIES = 3
 RELAYS = 3
@@ -54,10 +53,6 @@ _POLL_SECONDS = 0.05
 _HISTORY_BYTES = 86_400_000_000
 
 _JOINED = "Bootstrapped 100%"
-
-
-class NetworkReactor(IReactorProcess, IReactorTime):
-    """The kind of reactor that a private network needs."""
 
 
 @frozen
@@ -99,7 +94,7 @@ class PrivateNetwork:
     :param binary: the tor to run; the one in PATH by default.
     """
 
-    def __init__(self, reactor: NetworkReactor, directory: Path, keeper: Keeper, binary: str | None = None) -> None:
+    def __init__(self, reactor: ProcessReactor, directory: Path, keeper: Keeper, binary: str | None = None) -> None:
         self._reactor = reactor
         self._keeper = keeper
         self._binary = find_tor(binary)

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from torfluxd.errors import TorMissingError, TorStoppedError
 from torfluxd.onion.torrc import TorAbilities, read_modules, read_version
 
-__all__ = ["STOP_GRACE_SECONDS", "TorProcess", "find_tor", "probe_tor"]
+__all__ = ["STOP_GRACE_SECONDS", "ProcessReactor", "TorProcess", "find_tor", "probe_tor"]
 
 STOP_GRACE_SECONDS = 5.0
 """What tor gets to end by itself after SIGTERM; a client tor needs some milliseconds."""
@@ -50,6 +50,10 @@ _KNOWN_ENDS = (
     (re.compile(r"Couldn't (?:access|create).*data(?: |_)?directory", re.IGNORECASE), "its data directory is unusable"),
     (re.compile(r"Failed to bind|Could not bind", re.IGNORECASE), "it cannot open one of its sockets"),
 )
+
+
+class ProcessReactor(IReactorProcess, IReactorTime):
+    """The kind of reactor that running programs needs."""
 
 
 def find_tor(binary: str | None) -> Path:

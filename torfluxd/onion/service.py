@@ -61,7 +61,10 @@ class TorService(Service):
     def stopService(self) -> Deferred[None]:
         """End. Fires when everything that was started has ended; never fails."""
         Service.stopService(self)
-        return self._machine.stop()
+        stopped: Deferred[None] = Deferred()
+        self._core.waiting_for_stop.append(stopped)
+        self._machine.stop()
+        return stopped
 
     def when_up(self) -> Deferred[None]:
         """Fire when tor has joined its network and the onion service, if there is one, is published.
@@ -70,7 +73,9 @@ class TorService(Service):
         ever was up (the attempts go on: stop the service to end them), and with CancelledError when it is cancelled or
         the service is stopped.
         """
-        return self._machine.when_up()
+        waiter = self._core.new_waiter()
+        self._machine.await_up(waiter)
+        return waiter
 
     @property
     def likely_cause(self) -> str:

@@ -15,7 +15,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IReactorProcess,
     IReactorTime,
     IReactorUNIX,
     IStreamClientEndpoint,
@@ -26,7 +25,7 @@ from torfluxd.onion.control import ControlConnection, connect_control
 from torfluxd.onion.descriptors import DescriptorWatch
 from torfluxd.onion.ephemeral import add_onion_commands, check_target
 from torfluxd.onion.key import OnionKey
-from torfluxd.onion.process import TorProcess, probe_tor
+from torfluxd.onion.process import ProcessReactor, TorProcess, probe_tor
 from torfluxd.onion.torrc import OnionLines, TorAbilities, check_socket_path, read_version, torrc
 
 __all__ = ["LaunchReactor", "LaunchedTor", "OpenTor", "RunningTor", "TorSource"]
@@ -39,7 +38,7 @@ END_SECONDS = 1.0
 """How long a tor that closed its control connection may take to end before we no longer wait for its last words."""
 
 
-class LaunchReactor(IReactorProcess, IReactorTime, IReactorUNIX):
+class LaunchReactor(ProcessReactor, IReactorUNIX):
     """The kind of reactor that launching tor needs."""
 
 

@@ -14,7 +14,8 @@ from twisted.python import usage
 
 from torfluxd.children import Keeper
 from torfluxd.errors import TestNetworkError
-from torfluxd.onion.network import NetworkReactor, PrivateNetwork
+from torfluxd.onion.network import PrivateNetwork
+from torfluxd.onion.process import ProcessReactor
 
 __all__ = ["Testnet", "TestnetOptions"]
 
@@ -50,7 +51,7 @@ class Testnet:
 
     __test__ = False
 
-    reactor: NetworkReactor
+    reactor: ProcessReactor
     directory: Path | None
     tor_binary: str | None
     as_json: bool
@@ -58,7 +59,7 @@ class Testnet:
     progress: TextIO = sys.stderr
 
     @classmethod
-    def from_options(cls, reactor: NetworkReactor, options: TestnetOptions) -> Testnet:
+    def from_options(cls, reactor: ProcessReactor, options: TestnetOptions) -> Testnet:
         """As a person typed it."""
         directory = options["directory"]
         return cls(reactor, Path(directory) if directory else None, options["tor-binary"], bool(options["json"]))

@@ -1,0 +1,44 @@
+"""What stands in the README, taken out of it, so that tests can hold it against the code, or run it."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+
+from docutils import nodes
+from docutils.core import publish_doctree
+
+__all__ = ["CHECKOUT", "EXAMPLE_ADDRESS", "blocks", "literals", "rendered", "the_block"]
+
+CHECKOUT = Path(__file__).parent.parent
+
+EXAMPLE_ADDRESS = "j54s5euecfxlr2s6vxzqmomihehaydeajmthfexaq7zbfkrwokukvdqd.onion"
+"""The onion address in the README's examples. Nobody has its key."""
+
+
+@cache
+def rendered() -> tuple[nodes.document, str]:
+    """The README as a document, and what docutils had to say about it, remarks and warnings."""
+    remarks = io.StringIO()
+    settings = {"warning_stream": remarks, "report_level": 1, "halt_level": 5}
+    return publish_doctree(
+        (CHECKOUT / "README.rst").read_text("utf-8"), settings_overrides=settings
+    ), remarks.getvalue()
+
+
+def blocks(language: str) -> list[str]:
+    """The text of each block of a language: `python`, `sh`, `ini`; or of each without one: ``."""
+    classes = ["code", language] if language else []
+    return [block.astext() for block in rendered()[0].findall(nodes.literal_block) if block["classes"] == classes]
+
+
+def the_block(language: str, words: str) -> str:
+    """The one block of a language in which certain words stand."""
+    (block,) = (block for block in blocks(language) if words in block)
+    return block
+
+
+def literals() -> list[str]:
+    """What stands in the text as code."""
+    return [literal.astext() for literal in rendered()[0].findall(nodes.literal)]

@@ -1,0 +1,112 @@
+"""The README says what is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.readme import CHECKOUT, EXAMPLE_ADDRESS, blocks, literals, rendered, the_block
+from torfluxd import Reporter
+from torfluxd.demo import DemoOptions
+from torfluxd.onion.address import parse_onion_address
+from torfluxd.onion.testnet_command import TestnetOptions
+from torfluxd.ops.ending import EXIT_FAILED, EXIT_USAGE
+from torfluxd.settings import GATEWAY_OPTIONS
+
+GATEWAY_COMMAND = re.compile(r"(?:twistd|twist|serve)\b.*")
+OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+
+
+def run(*command: str, text: str = "") -> tuple[int, str]:
+    """Run a command; its exit code, and all it said."""
+    ended = subprocess.run(
+        command, cwd=CHECKOUT, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return ended.returncode, ended.stdout
+
+
+class ReadmeTests(SynchronousTestCase):
+    """The README."""
+
+    def test_renders(self) -> None:
+        """It renders everywhere: docutils has nothing to remark."""
+        self.assertEqual(rendered()[1], "")
+
+    def test_make(self) -> None:
+        """The commands that it tells a stranger to run are there."""
+        text = "\n".join([*blocks(""), *literals()])
+        targets = set(re.findall(r"^ *make ([a-z-]+)", text, re.MULTILINE))
+        self.assertLessEqual({"run", "test"}, targets)
+        for target in targets:
+            self.assertEqual(run("make", "--dry-run", target)[0], 0, target)
+
+    def test_python(self) -> None:
+        """Its Python is right: a type checker holds it against the code."""
+        examples = blocks("python")
+        self.assertGreater(len(examples), 2)
+        with tempfile.TemporaryDirectory() as place:
+            names = []
+            for number, example in enumerate(examples):
+                path = Path(place, f"example_{number}.py")
+                path.write_text(example)
+                names.append(str(path))
+            # influxdb has no types.
+            checked = run(sys.executable, "-m", "mypy", "--ignore-missing-imports", *names)
+        self.assertEqual(checked, (0, f"Success: no issues found in {len(examples)} source files\n"))
+
+    def test_application(self) -> None:
+        """The lines for an application record a point."""
+        lines = [line for line in the_block("python", "import Reporter").splitlines() if "startService" not in line]
+        names: dict[str, object] = {}
+        exec("\n".join(lines), names)
+        reporter = names["reporter"]
+        assert isinstance(reporter, Reporter)
+        self.assertEqual((reporter.stats.recorded, reporter.stats.pending), (1, 1))
+
+    def test_shell(self) -> None:
+        """Its shell commands can be pasted."""
+        for script in (*blocks("sh"), *blocks("")[1:]):
+            self.assertEqual(run("sh", "-n", text=script), (0, ""))
+
+    def test_options_exist(self) -> None:
+        """Every option that it names is one, of the gateway, the demo or the testnet."""
+        others = [*DemoOptions.optFlags, *DemoOptions.optParameters, *TestnetOptions.optFlags]
+        known = {option.name for option in GATEWAY_OPTIONS} | {option[0] for option in others} | {"help"}
+        commands = [found for script in blocks("sh") for found in GATEWAY_COMMAND.findall(script)]
+        named = {name for text in (*literals(), *commands) for name in OPTION.findall(text)}
+        self.assertEqual(named - known, set())
+
+    def test_options_are_told(self) -> None:
+        """Every option of the gateway is in the table, with its default."""
+        table = {re.split(r"[ `]", text)[0].removeprefix("--"): text for text in literals() if text.startswith("--")}
+        self.assertLessEqual({option.name for option in GATEWAY_OPTIONS}, set(table))
+        for option in GATEWAY_OPTIONS:
+            if option.default is not None and option.metavar is not None:
+                self.assertIn(option.default, literals(), option.name)
+
+    def test_address(self) -> None:
+        """The onion address of its examples is one, so that they can be tried; and it is the same everywhere."""
+        parse_onion_address(EXAMPLE_ADDRESS)
+        examples = "\n".join((*blocks("python"), *blocks("sh")))
+        self.assertEqual(set(re.findall(r"[a-z2-7]{56}\.onion", examples)), {EXAMPLE_ADDRESS})
+
+    def test_exit_codes(self) -> None:
+        """The exit codes are those that it tells."""
+        self.assertEqual((EXIT_USAGE, EXIT_FAILED), (64, 1))
+        self.assertIn(f"exit code {EXIT_USAGE}", rendered()[0].astext().replace("\n", " "))
+
+    def test_news(self) -> None:
+        """Every piece of news is of a kind that the release notes know."""
+        kinds = {
+            kind["directory"]
+            for kind in tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["towncrier"]["type"]
+        }
+        for path in (CHECKOUT / "changelog.d").iterdir():
+            if path.name != "README.rst":
+                self.assertRegex(path.name, rf"^\+[a-z-]+\.({'|'.join(sorted(kinds))})\.rst$")

@@ -1,0 +1,131 @@
+"""An InfluxDB for the demo: Debian's influxd on loopback, with data of its own, and the few questions the demo asks."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+
+from torfluxd.children import Keeper
+from torfluxd.errors import ChildError, UpstreamError
+from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
+from torfluxd.influx.url import InfluxdbUrl
+
+__all__ = ["DemoInfluxd"]
+
+START_SECONDS = 30.0
+"""How long a start may take: half a second on an idle machine."""
+
+_POLL_SECONDS = 0.05
+
+# Port 0: the kernel chooses. Nothing else listens, and nothing is sent anywhere.
+_CONFIG = """\
+reporting-disabled = true
+bind-address = "127.0.0.1:0"
+
+[meta]
+dir = "{directory}/meta"
+
+[data]
+dir = "{directory}/data"
+wal-dir = "{directory}/wal"
+
+[monitor]
+store-enabled = false
+
+[http]
+bind-address = "127.0.0.1:0"
+log-enabled = false
+"""
+
+_LISTENING = re.compile(r'msg="Listening on HTTP" .*addr=127\.0\.0\.1:(\d+)')
+
+
+class _Body(Protocol):
+    """Collects an answer; it is our own influxd's, so its size is what we asked for."""
+
+    def __init__(self) -> None:
+        self.whole: Deferred[bytes] = Deferred()
+        self._parts: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep it."""
+        self._parts.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is whole, or will never be."""
+        if reason.check(ResponseDone):
+            self.whole.callback(b"".join(self._parts))
+        else:
+            self.whole.errback(reason)
+
+
+class DemoInfluxd:
+    """An influxd that runs.
+
+    :ivar port: where it serves HTTP, on 127.0.0.1.
+    """
+
+    def __init__(self, reactor: InfluxdbReactor, port: int) -> None:
+        self.port = port
+        self._agent = influxdb_agent(reactor, InfluxdbUrl("127.0.0.1", port))
+
+    @classmethod
+    async def start(cls, reactor: InfluxdbReactor, keeper: Keeper, directory: Path) -> DemoInfluxd:
+        """Start one.
+
+        :param directory: for its data; it is made.
+        :raises ChildError: there is no influxd, or it does not start.
+        """
+        binary = shutil.which("influxd")
+        if binary is None:
+            raise ChildError("there is no influxd in PATH: install it (Debian: apt-get install influxdb)")
+        directory.mkdir(mode=0o700)
+        config, log = directory / "influxdb.conf", directory / "log"
+        config.write_text(_CONFIG.format(directory=directory))
+        child = await keeper.spawn("influxd", [binary, "-config", config], log)
+        port = await _port_of(reactor, log, lambda: child.exit_code is not None)
+        return cls(reactor, port)
+
+    async def query(self, statement: str, database: str = "") -> list[dict[str, Any]]:
+        """Ask in InfluxQL.
+
+        :returns: the series of the answer.
+        :raises UpstreamError: the answer is an error.
+        """
+        question = urlencode({"q": statement, "db": database}).encode()
+        response = await self._agent.request(b"POST", b"http://influxd/query?" + question)
+        body = _Body()
+        response.deliverBody(body)
+        (result,) = json.loads(await body.whole)["results"]
+        if "error" in result:
+            raise UpstreamError(f"influxd answered: {result['error']}")
+        series: list[dict[str, Any]] = result.get("series", [])
+        return series
+
+    async def close(self) -> None:
+        """Close the connections to it."""
+        await self._agent.close()
+
+
+async def _port_of(reactor: IReactorTime, log: Path, has_ended: Callable[[], bool]) -> int:
+    """Wait until it listens, and say where."""
+    deadline = reactor.seconds() + START_SECONDS
+    while True:
+        found = _LISTENING.search(log.read_text("utf-8", "replace") if log.exists() else "")
+        if found is not None:
+            return int(found[1])
+        if has_ended() or reactor.seconds() > deadline:
+            raise ChildError(f"influxd did not start; its last words are in {log}")
+        await deferLater(reactor, _POLL_SECONDS)

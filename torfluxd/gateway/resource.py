@@ -1,0 +1,264 @@
+"""The gateway's site as a twisted.web resource, for applications that are a web server already.
+
+The plans are the same as at the strangers' door (`front`), its bounds are not: twisted.web reads a body whole before a
+resource sees the request. So :attr:`~torfluxd.gateway.exchange.Collect.limit_bytes` is applied late here, and a body
+that is passed through is held. :func:`gateway_site` bounds what is held, and keeps twisted.web from logging strangers
+and from adding headers. What hostile strangers can reach is better served by `front`.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport, ITransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as WebRequest
+from twisted.web.iweb import IResponse
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Site as WebSite
+from zope.interface import implementer
+
+from torfluxd.gateway.exchange import Answer, Collect, Head, Plan, Site
+from torfluxd.gateway.faults import log_fault
+from torfluxd.gateway.streams import Stream
+from torfluxd.gateway.wire import (
+    INTERNAL_ERROR,
+    encode_answer,
+    frame_response,
+    has_no_body,
+    response_headers,
+    told_length,
+)
+
+__all__ = ["GatewayResource", "gateway_site"]
+
+BODY_BYTES: Final = 25_000_000
+"""The longest body that :func:`gateway_site` holds: influxd's own default (`max-body-size` of `[http]`)."""
+
+_TOO_LARGE: Final = encode_answer(Answer(413), to_head=False, closes=True)
+
+
+class GatewayResource(Resource):
+    """Serves a site, for requests of any method and path below where it is put; the site sees the target whole.
+
+    :param site: decides on every request.
+    """
+
+    isLeaf = True
+
+    def __init__(self, site: Site) -> None:
+        Resource.__init__(self)
+        self._site = site
+
+    def render(self, request: Request) -> int:
+        """Answer a request."""
+        head = Head(
+            method=request.method,
+            target=request.uri,
+            headers=[
+                (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
+            ],
+            writer=request.channel,
+        )
+        exchange = _Exchange(request)
+        request.notifyFinish().addErrback(lambda _: exchange.gone())
+        try:
+            exchange.carry_out(self._site.plan(head))
+        except Exception:
+            exchange.failed(Failure())
+        return NOT_DONE_YET
+
+
+@implementer(IPushProducer)
+class _Exchange:
+    """Carries out the plan for one request; the :class:`~torfluxd.gateway.streams.Door` of its stream."""
+
+    _log = Logger()
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        assert request.content is not None
+        self._body: bytes = request.content.read()
+        self._stream: Stream | None = None
+        self._waiting: Deferred[Answer] | Deferred[IResponse | Answer] | None = None
+        self._over = False
+        request.defaultContentType = None
+        request.responseHeaders.removeHeader(b"Server")
+        request.responseHeaders.removeHeader(b"Date")
+
+    def carry_out(self, plan: Plan) -> None:
+        """Begin."""
+        if isinstance(plan, Answer):
+            self._answer(plan)
+        elif not isinstance(plan, Collect):
+            self._stream = Stream(self, len(self._body))
+            self._wait_for(plan.open(self._stream.body))
+        elif len(self._body) > plan.limit_bytes:
+            self._answer(plan.too_large)
+        else:
+            self._wait_for(plan.complete(self._body))
+
+    def _wait_for(self, result: Deferred[Answer] | Deferred[IResponse | Answer]) -> None:
+        self._waiting = result
+        result.addCallback(self._answered).addErrback(self.failed)
+
+    def _answered(self, result: Answer | IResponse) -> None:
+        self._waiting = None
+        if isinstance(result, Answer):
+            self._answer(result)
+        else:
+            self._respond(result)
+
+    def failed(self, failure: Failure) -> None:
+        """Our own code failed, or was cancelled because the stranger has gone."""
+        if not self._over:
+            log_fault(self._log, failure)
+            self._answer(INTERNAL_ERROR)
+
+    def _answer(self, answer: Answer) -> None:
+        request = self._request
+        request.setResponseCode(answer.status)
+        for name, value in answer.headers:
+            request.responseHeaders.addRawHeader(name, value)
+        if not has_no_body(answer.status):
+            request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
+            request.write(answer.body)
+        request.finish()
+
+    def _respond(self, response: IResponse) -> None:
+        request = self._request
+        assert self._stream is not None
+        framing = frame_response(response, to_head=request.method == b"HEAD", http11=False)  # Chunks are Twisted's.
+        request.setResponseCode(response.code)
+        for name, value in response_headers(response):
+            request.responseHeaders.addRawHeader(name, value)
+        length = told_length(response, framing)
+        if length is not None:
+            request.responseHeaders.setRawHeaders(b"Content-Length", [length])
+        request.registerProducer(self, True)
+        self._stream.deliver(response, framing)
+
+    def gone(self) -> None:
+        """The stranger has gone."""
+        self._over = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._stream is not None:
+            self._stream.abandon()
+
+    # What the stream calls, see `streams.Door`.
+
+    def body_is_wanted(self, *, first: bool) -> None:
+        """Send on the request's body, which is all here."""
+        assert self._stream is not None
+        if first:
+            self._stream.body.take(self._body)
+            self._stream.body.end()
+
+    def write_response(self, data: bytes) -> None:
+        """Send a piece of the response."""
+        if not self._over:
+            self._request.write(data)
+
+    def response_ended(self) -> None:
+        """The response is whole."""
+        if not self._over:
+            self._request.unregisterProducer()
+            self._request.finish()
+
+    def response_was_cut(self) -> None:
+        """Reset the connection, so that the stranger does not take what he has for the whole."""
+        if not self._over:
+            _abort(self._request.transport)
+
+    # What the request calls, for the response.
+
+    def pauseProducing(self) -> None:
+        """The stranger's output is full."""
+        if self._stream is not None:
+            self._stream.pause()
+
+    def resumeProducing(self) -> None:
+        """The stranger's output is empty."""
+        if self._stream is not None:
+            self._stream.resume()
+
+    def stopProducing(self) -> None:
+        """The stranger has gone; :meth:`gone` is called as well."""
+
+
+class _BoundedRequest(Request):
+    """A request of which at most :data:`BODY_BYTES` are held, in memory; a longer one is refused while it arrives."""
+
+    _refused = False
+    content: BytesIO
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802  # Twisted's name
+        """Refuse by the declared length."""
+        self.content = BytesIO()
+        if length is not None and length > BODY_BYTES:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  # Twisted's name
+        """Refuse by what has come."""
+        if self._refused:
+            return
+        self.content.write(data)
+        if self.content.tell() > BODY_BYTES:
+            self._refuse()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802  # Twisted's name
+        """Go on to the resource, without parsing a form out of the body as Twisted would."""
+        if self._refused:
+            return
+        self.content.seek(0)
+        self.args = {}
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path = path.partition(b"?")[0]
+        Request.process(self)
+
+    def _refuse(self) -> None:
+        self._refused = True
+        self.content = BytesIO()
+        self.channel.write(_TOO_LARGE)
+        self.channel.loseConnection()
+
+
+class _QuietChannel(HTTPChannel):
+    """A channel that tells no log whom it has timed out."""
+
+    def timeoutConnection(self) -> None:
+        """Close."""
+        _abort(self.transport)
+
+
+class _QuietSite(WebSite):
+    """A server without an access log."""
+
+    noisy = False
+    protocol = _QuietChannel  # type: ignore[assignment]  # HTTP/1.1 only: Twisted's default chooses HTTP/2 by ALPN
+
+    def __init__(self, site: Site, reactor: IReactorTime) -> None:
+        WebSite.__init__(self, GatewayResource(site), requestFactory=_BoundedRequest, reactor=reactor)
+
+    def log(self, request: WebRequest) -> None:
+        """Write nothing."""
+
+
+def gateway_site(site: Site, reactor: IReactorTime) -> WebSite:
+    """Make a whole twisted.web server of a site: bounded bodies, no access log, no `Server`, no `Date`.
+
+    :param site: decides on every request.
+    :param reactor: the reactor.
+    """
+    return _QuietSite(site, reactor)
+
+
+def _abort(transport: ITransport | None) -> None:
+    connected: ITCPTransport = transport  # type: ignore[assignment]  # every stream transport can abort
+    connected.abortConnection()
