@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorProcess
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -69,6 +69,7 @@ class Keeper(ProcessProtocol):
         self._errors = b""
         self._children: dict[str, Child] = {}
         self._starting: dict[str, Deferred[Child]] = {}
+        self._has_ended = False
         self._ended: Deferred[None] = Deferred()
 
     def start(self, reactor: IReactorProcess) -> None:
@@ -88,6 +89,8 @@ class Keeper(ProcessProtocol):
             started, or the keeper has ended.
         """
         started: Deferred[Child] = Deferred()
+        if self._has_ended:
+            return fail(ChildError(f"{name} cannot be started: {self._how_it_ended()}"))
         self._children[name] = Child(self, name)
         self._starting[name] = started
         self.tell(
@@ -107,7 +110,7 @@ class Keeper(ProcessProtocol):
 
     def stop(self) -> Deferred[None]:
         """End all children, remove all directories. Fires when that is done; never fails."""
-        if self.transport is not None and not self._ended.called:
+        if self.transport is not None and not self._has_ended:
             self.transport.closeStdin()
         done: Deferred[None] = Deferred()
         self._ended.addCallback(lambda _: done.callback(None))
@@ -116,7 +119,8 @@ class Keeper(ProcessProtocol):
     def tell(self, line: dict[str, Any]) -> None:
         """Tell the keeper something."""
         assert self.transport is not None, "the keeper is started first"
-        self.transport.writeToChild(0, json.dumps(line).encode() + b"\n")
+        if not self._has_ended:
+            self.transport.writeToChild(0, json.dumps(line).encode() + b"\n")
 
     def outReceived(self, data: bytes) -> None:
         """Hear what the keeper tells."""
@@ -141,11 +145,15 @@ class Keeper(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """The keeper has ended, and so have all children."""
+        self._has_ended = True
         starting, self._starting = self._starting, {}
         for name, started in starting.items():
-            last = self._errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-            started.errback(ChildError(f"{name} cannot be started: the keeper of processes has ended {last}".rstrip()))
-        for child in self._children.values():
+            started.errback(ChildError(f"{name} cannot be started: {self._how_it_ended()}"))
+        for child in list(self._children.values()):
             if child.pid and child.exit_code is None:
                 child.ended(-9)
         self._ended.callback(None)
+
+    def _how_it_ended(self) -> str:
+        last = self._errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return f"the keeper of processes has ended {last}".rstrip()

@@ -98,7 +98,7 @@ class _Household:
         for child in self._children.values():
             _signal(child, signal.SIGKILL)
             child.wait()
-        self._children.clear()
+        self.tell_ended()
         for directory in self._directories:
             shutil.rmtree(directory, ignore_errors=True)
 
