@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.python import usage
 
 from torfluxd.children import Child, Keeper
-from torfluxd.demo_influxd import DemoInfluxd
+from torfluxd.demo_influxd import DemoInfluxd, find_influxd
 from torfluxd.demo_screen import Row, Screen
 from torfluxd.errors import ReporterError, TorError
 from torfluxd.gateway.service import GatewayReactor
@@ -108,6 +108,8 @@ class Demo:
         :returns: the exit code: 0, or 1 when `--once` did not find every point stored.
         :raises TorfluxdError: something could not be started.
         """
+        find_tor(self.options["tor-binary"])
+        find_influxd()  # what is missing is said before anything begins
         self.keeper.start(self.reactor)
         try:
             return await self._run(self.keeper.directory("torfluxd-demo-"))
@@ -115,7 +117,7 @@ class Demo:
             self.screen.say("\nEnding everything.")
             return 0
         finally:
-            await self._end()
+            await self.keeper.stop()
 
     async def _run(self, directory: Path) -> int:
         binary = await self._have_network(directory)
@@ -135,9 +137,6 @@ class Demo:
             await gatherResults([reporter.stopService() for reporter in self._reporters])
             await client.stopService()
             await influxd.close()
-
-    async def _end(self) -> None:
-        await self.keeper.stop()
 
     def _step(self, name: str, what: str) -> None:
         self.screen.say(f"* {name}: {what}")

@@ -22,7 +22,7 @@ from torfluxd.errors import ChildError, UpstreamError
 from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
 from torfluxd.influx.url import InfluxdbUrl
 
-__all__ = ["DemoInfluxd"]
+__all__ = ["DemoInfluxd", "find_influxd"]
 
 START_SECONDS = 30.0
 """How long a start may take: half a second on an idle machine."""
@@ -88,9 +88,7 @@ class DemoInfluxd:
         :param directory: for its data; it is made.
         :raises ChildError: there is no influxd, or it does not start.
         """
-        binary = shutil.which("influxd")
-        if binary is None:
-            raise ChildError("there is no influxd in PATH: install it (Debian: apt-get install influxdb)")
+        binary = find_influxd()
         directory.mkdir(mode=0o700)
         config, log = directory / "influxdb.conf", directory / "log"
         config.write_text(_CONFIG.format(directory=directory))
@@ -117,6 +115,17 @@ class DemoInfluxd:
     async def close(self) -> None:
         """Close the connections to it."""
         await self._agent.close()
+
+
+def find_influxd() -> str:
+    """Find the influxd to run.
+
+    :raises ChildError: there is none in PATH.
+    """
+    binary = shutil.which("influxd")
+    if binary is None:
+        raise ChildError("there is no influxd in PATH: install it (Debian: apt-get install influxdb)")
+    return binary
 
 
 async def _port_of(reactor: IReactorTime, log: Path, has_ended: Callable[[], bool]) -> int:

@@ -62,4 +62,4 @@ def _exit_code(outcome: int | Failure) -> int:
         return EXIT_INTERRUPTED
     if outcome.check(TorfluxdError):
         refuse(outcome.getErrorMessage(), EXIT_FAILED)
-    outcome.raiseException()
+    raise outcome.value
