@@ -331,7 +331,7 @@ class Connection(Protocol):
         self._front.progressed(self)
         self._expire_after(self._front.bounds.stream_idle_seconds)
 
-    # What the stream calls, see `streams.Door`.
+    # What the stream calls, see `streams.Requester`.
 
     def body_is_wanted(self, *, first: bool) -> None:
         """Go on reading the request's body."""

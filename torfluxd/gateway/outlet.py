@@ -45,7 +45,7 @@ class Outlet:
         if self._is_socket:
             self._transport.loseWriteConnection()
         else:
-            self._transport.loseWriteConnection()
+            self._transport.loseConnection()
 
 
 def _is_socket(transport: object) -> bool:

@@ -157,8 +157,9 @@ class RequestReader:
             return start
         self._feed(piece)
         self._wire += len(piece)
-        if self._wire > 2 * self.received + self._bounds.chunk_overhead_bytes or self._targets:
+        if self._wire > 2 * self.received + self._bounds.chunk_overhead_bytes:
             raise RefusedError(BAD_REQUEST)
+        assert not self._targets, "llhttp read on into another head"
         return start + len(piece)
 
     def take_body(self) -> bytes:
@@ -190,18 +191,15 @@ class RequestReader:
             raise RefusedError(BAD_REQUEST) from None
 
     def _check_request_line(self, raw: bytes) -> None:
-        targets = self._targets
-        if len(targets) != 1:
-            raise RefusedError(BAD_REQUEST)
-        self._target = target = targets.pop()
+        self._target = target = self._targets.pop()
+        assert not self._targets, "llhttp read more than one head"
         self.method = method = self._parser.get_method()
         if len(target) > self._bounds.target_bytes:
             raise RefusedError(TARGET_TOO_LONG)
         start = b"%b %b HTTP/1." % (method, target)
-        version = raw[len(start) : len(start) + 3]
-        self.http11 = version == b"1\r\n"
-        if not raw.startswith(start) or not (self.http11 or version == b"0\r\n"):
+        if not raw.startswith(start):
             raise RefusedError(BAD_REQUEST)
+        self.http11 = raw.startswith(b"1", len(start))  # Else 1.0: llhttp knows no other that begins like this.
         if b"#" in target or not (target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")):
             raise RefusedError(BAD_REQUEST)
 
@@ -238,12 +236,11 @@ class RequestReader:
             self.length = None
         elif length is None:
             self.length = 0
-        elif length.isdigit() and len(length) <= self._bounds.content_length_digits:
+        elif len(length) <= self._bounds.content_length_digits:
             self.length = int(length)
         else:
             raise RefusedError(BAD_REQUEST)
-        if self.complete is not (self.length == 0):  # llhttp and we would cut the next request elsewhere.
-            raise RefusedError(BAD_REQUEST)
+        assert self.complete is (self.length == 0), "llhttp would cut the next request elsewhere"
 
     def _check_expect(self, expect: bytes | None) -> None:
         self.expects_continue = False

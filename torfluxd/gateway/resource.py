@@ -76,7 +76,7 @@ class GatewayResource(Resource):
 
 @implementer(IPushProducer)
 class _Exchange:
-    """Carries out the plan for one request; the :class:`~torfluxd.gateway.streams.Door` of its stream."""
+    """Carries out the plan for one request; the :class:`~torfluxd.gateway.streams.Requester` of its stream."""
 
     _log = Logger()
 
@@ -151,13 +151,14 @@ class _Exchange:
         if self._stream is not None:
             self._stream.abandon()
 
-    # What the stream calls, see `streams.Door`.
+    # What the stream calls, see `streams.Requester`.
 
     def body_is_wanted(self, *, first: bool) -> None:
         """Send on the request's body, which is all here."""
         assert self._stream is not None
-        if first:
-            self._stream.body.take(self._body)
+        body, self._body = self._body, b""
+        if body:
+            self._stream.body.take(body)
             self._stream.body.end()
 
     def write_response(self, data: bytes) -> None:

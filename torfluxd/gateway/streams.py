@@ -1,7 +1,7 @@
 """A request that is passed through: its body to the other side, the response back, each at the slower one's pace.
 
 The connection tells a :class:`Stream` what arrives from the stranger and when his output is full; the stream tells the
-connection, which it knows as a :class:`Door`, when it wants more and what to write.
+connection, which it knows as a :class:`Requester`, when it wants more and what to write.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from zope.interface import implementer
 
 from torfluxd.gateway.wire import Framing, encode_response_head, frame_response
 
-__all__ = ["Door", "RequestBody", "ResponseBody", "Stream"]
+__all__ = ["RequestBody", "Requester", "ResponseBody", "Stream"]
 
 
-class Door(Protocol):
+class Requester(Protocol):
     """What a stream needs of the stranger's connection."""
 
     def body_is_wanted(self, *, first: bool) -> None:
@@ -47,11 +47,11 @@ class RequestBody:
     :ivar wanted: the other side takes bytes now.
     """
 
-    def __init__(self, door: Door, length: int | None) -> None:
+    def __init__(self, requester: Requester, length: int | None) -> None:
         # IBodyProducer declares an int and documents this string.
         self.length: int = UNKNOWN_LENGTH if length is None else length  # type: ignore[assignment]
         self.wanted = False
-        self._door = door
+        self._requester = requester
         self._ended = length == 0
         self._consumer: IConsumer | None = None
         self._sent: Deferred[None] | None = None
@@ -69,7 +69,7 @@ class RequestBody:
             self.end()
         else:
             self.wanted = True
-            self._door.body_is_wanted(first=True)
+            self._requester.body_is_wanted(first=True)
         return sent
 
     def pauseProducing(self) -> None:
@@ -80,7 +80,7 @@ class RequestBody:
         """Go on."""
         if self._sent is not None:
             self.wanted = True
-            self._door.body_is_wanted(first=False)
+            self._requester.body_is_wanted(first=False)
 
     def stopProducing(self) -> None:
         """Never send the rest."""
@@ -112,12 +112,12 @@ class RequestBody:
 
 
 class ResponseBody(BaseProtocol):
-    """Takes the response's body, frames it and hands it to the door."""
+    """Takes the response's body, frames it and hands it to the stranger's connection."""
 
     transport: IPushProducer | None = None  # type: ignore[assignment]  # what `deliverBody` gives is no more than that
 
-    def __init__(self, door: Door, framing: Framing, length: int | None) -> None:
-        self._door = door
+    def __init__(self, requester: Requester, framing: Framing, length: int | None) -> None:
+        self._requester = requester
         self._framing = framing
         self._missing = length
         self._over = False
@@ -134,13 +134,13 @@ class ResponseBody(BaseProtocol):
         self._over = True
         if reason.check(ResponseDone) and not self._missing:
             self._write(self._framing.end())
-            self._door.response_ended()
+            self._requester.response_ended()
         else:
-            self._door.response_was_cut()
+            self._requester.response_was_cut()
 
     def _write(self, framed: bytes) -> None:
         if framed:
-            self._door.write_response(framed)
+            self._requester.write_response(framed)
 
     def pause(self) -> None:
         """Let the other side wait."""
@@ -164,9 +164,9 @@ class Stream:
     :ivar body: the request's.
     """
 
-    def __init__(self, door: Door, length: int | None) -> None:
-        self.body = RequestBody(door, length)
-        self._door = door
+    def __init__(self, requester: Requester, length: int | None) -> None:
+        self.body = RequestBody(requester, length)
+        self._requester = requester
         self._response: ResponseBody | None = None
         self._full = False
 
@@ -183,13 +183,13 @@ class Stream:
         :param closes: it is the last of its connection.
         """
         framing = frame_response(response, to_head=to_head, http11=http11)
-        self._door.write_response(encode_response_head(response, framing, closes=closes))
+        self._requester.write_response(encode_response_head(response, framing, closes=closes))
         self.deliver(response, framing)
 
     def deliver(self, response: IResponse, framing: Framing) -> None:
         """Send the body of a response whose head is out already, framed like this."""
         length = response.length if framing is Framing.LENGTH else None
-        self._response = taker = ResponseBody(self._door, framing, length)
+        self._response = taker = ResponseBody(self._requester, framing, length)
         response.deliverBody(taker)
         if self._full:  # `deliverBody` ends by resuming the other side, whatever happened before.
             taker.pause()

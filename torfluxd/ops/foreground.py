@@ -58,8 +58,8 @@ def run_in_foreground(reactor: IReactorCore, main: Callable[[], Coroutine[Any, A
 def _exit_code(outcome: int | Failure) -> int:
     if isinstance(outcome, int):
         return outcome
-    if outcome.check(CancelledError):
-        return EXIT_INTERRUPTED
     if outcome.check(TorfluxdError):
         refuse(outcome.getErrorMessage(), EXIT_FAILED)
-    raise outcome.value
+    if not outcome.check(CancelledError):
+        outcome.raiseException()
+    return EXIT_INTERRUPTED
