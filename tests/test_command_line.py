@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from torfluxd.errors import StateDirectoryError
 from torfluxd.onion.key import OnionKey
 from torfluxd.state import StateDirectory
 
@@ -190,6 +195,61 @@ class RefusedAtStartTests(CommandCase):
             self.assert_refused(*offline, saying="within 2 s (--timeout)", way=way)
         said = self.assert_refused(*offline, saying="is this machine online")
         self.assertIn("0 %", said)
+
+
+class DaemonTests(CommandCase):
+    """`twistd torfluxd`, which forks."""
+
+    def daemon(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Start it."""
+        self.addCleanup(self.end_daemon)
+        return self.run_command([str(BIN / "twistd"), "torfluxd", "--state-dir", str(self.state), *arguments])
+
+    @property
+    def pid_file(self) -> Path:
+        """Where twistd keeps its process id."""
+        return self.directory / "twistd.pid"
+
+    @property
+    def log(self) -> str:
+        """What it says when nobody is there."""
+        return (self.directory / "twistd.log").read_text()
+
+    def end_daemon(self) -> None:
+        """End it, should it run."""
+        if self.pid_file.exists():
+            os.kill(int(self.pid_file.read_text()), signal.SIGKILL)
+
+    def test_it_runs_until_it_is_told_to_end(self) -> None:
+        """It goes on after the command has ended, serves, keeps its state directory, and ends on SIGTERM."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        started = self.daemon("--tor=none", f"--listen=tcp:{port}:interface=127.0.0.1")
+        self.assertEqual(0, started.returncode, started.stderr)
+        self.wait_until(lambda: "serving on" in self.log)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=DEADLINE_SECONDS) as answer:
+            self.assertEqual(204, answer.status)
+        pid = int(self.pid_file.read_text())
+        error = self.assertRaises(StateDirectoryError, StateDirectory.claim, self.state)
+        self.assertIn(f"in use by process {pid}", str(error))
+        os.kill(pid, signal.SIGTERM)
+        self.wait_until(lambda: not self.pid_file.exists())
+        StateDirectory.claim(self.state).release()
+
+    def test_a_later_failure_is_in_the_log(self) -> None:
+        """What goes wrong after it forked is in its log, and its process id is not left behind."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.daemon("--tor=none", f"--listen=tcp:{taken.getsockname()[1]}:interface=127.0.0.1")
+            self.wait_until(lambda: "torfluxd cannot start: cannot listen on" in self.log)
+            self.wait_until(lambda: not self.pid_file.exists())
+        self.assertNotIn("Traceback", self.log)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what another process does."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, self.log)
+            time.sleep(0.05)
 
 
 class HelpTests(CommandCase):

@@ -69,7 +69,15 @@ class StateDirectory:
         except BaseException:
             lock.close()
             raise
-        return cls(path, lock)
+        state = cls(path, lock)
+        state.name_holder()
+        return state
+
+    def name_holder(self) -> None:
+        """Write down who holds it, for whoever is refused: this process; to be called again after a fork."""
+        self._lock.truncate(0)
+        self._lock.write(f"{os.getpid()}\n")
+        self._lock.flush()
 
     def release(self) -> None:
         """Let others have it."""
@@ -99,6 +107,3 @@ def _take(lock: IO[str], path: Path) -> None:
             raise StateDirectoryError(
                 f"the state directory {path} is in use{by}; stop that one first, or choose another with --state-dir"
             ) from None
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()

@@ -169,6 +169,8 @@ class Gateway(Service):
             self._coming_up = Deferred.fromCoroutine(self._come_up()).addErrback(self._not_up)
 
     async def _come_up(self) -> None:
+        assert self._state is not None
+        self._state.name_holder()  # it was claimed before a daemon forked
         settings = self._settings
         _tell_start(settings)
         for door in self._doors:
