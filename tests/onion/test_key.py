@@ -358,3 +358,32 @@ class RefusingTests(SynchronousTestCase):
 def bytes_of(data: bytes | str) -> bytes:
     """The bytes that hypothesis made, or spelt in hexadecimal."""
     return data if isinstance(data, bytes) else bytes.fromhex(data)
+
+
+class GoTorfluxdbTests(SynchronousTestCase):
+    """Keys that go-torfluxdb printed."""
+
+    # Made by the library that go-torfluxdb uses, github.com/cretz/bine, which names the address for each.
+    MADE_BY_GO = (
+        (
+            "e00c6305e4a1e0cf05194fe990dc855676c5223ae93385fecf059770fc20be4a"
+            "1d40db994a73976a4095c3697370aadca3a777a73691365e0c28ee91b9c19d90",
+            "yamjdnjfgrletpazk75pwtzvre647hrxvienhwdejzl4h4xgx3s3whid.onion",
+        ),
+        (
+            "88d7aeae4604c7b3051634bebe6381d0ed7adb5b399845d2cd993a660f9b746a"
+            "76e966d0a02cf8a1ff3402972b0d9640cfd4a5036f2fb5b777535715382877db",
+            "reogv2k2zzpi2bszyo3hsbctqkw35mmgr3pgcbo64e7ujkacdyzqgfid.onion",
+        ),
+        (
+            "0899f93d8e2eeb2e17599ba1626f8c4116f5ddc56c44dae66a254fef3a10047e"
+            "e729fead561ad8f8d58b943dde315ac7ea6ab7ee67bbcf5b1b757252c6d7f5e4",
+            "p6xemq2lwzss7kksde3udvz4kptcqaakbpoynm2pcl5edrx4felr36qd.onion",
+        ),
+    )
+
+    def test_the_address_is_the_same(self) -> None:
+        """A key printed by go-torfluxdb gives the same address here, and is printed again as it was."""
+        for printed, hostname in self.MADE_BY_GO:
+            key = read_key(printed)
+            self.assertEqual((hostname, printed), (key.address.hostname, key.hex()))
