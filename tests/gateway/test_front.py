@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import types
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
@@ -22,6 +25,7 @@ from tests.gateway.strangers import (
     request,
 )
 from torfluxd.gateway.exchange import Answer, Collect, Head, Plan
+from torfluxd.gateway.reader import RequestReader
 
 
 class AnswersTests(SynchronousTestCase):
@@ -127,6 +131,16 @@ class KeepAliveTests(SynchronousTestCase):
             self.assertEqual(answer.header("Connection"), "close")
             self.assertTrue(stranger.closed)
             self.assertEqual(len(site.heads), 1)
+
+    def test_close_asked_for_before_a_late_answer(self) -> None:
+        """The same is true for an answer that comes late; the door reads on until the stranger closes."""
+        front, site, _ = door()
+        stranger = Stranger(front)
+        stranger.send(request(b"x", target=b"/later", headers=b"Connection: close\r\n") + PING)
+        self.assertTrue(stranger.paused)
+        site.answer_next()
+        self.assertEqual(stranger.statuses(), [204])
+        self.assertFalse(stranger.paused)
 
     def test_http10(self) -> None:
         """HTTP/1.0 is answered, with a `Host` or without, and the connection closes, whatever it asks for."""
@@ -353,6 +367,14 @@ class ExpectTests(SynchronousTestCase):
         stranger.send(self.HEAD % (b"/write", 0))
         self.assertEqual(stranger.statuses(), [204])
 
+    def test_asked_once(self) -> None:
+        """Who asked for one body is not told anything about the next one, for which he did not ask."""
+        stranger = Stranger(door()[0])
+        stranger.send(self.HEAD % (b"/write", 3) + b"abc")
+        stranger.received()
+        stranger.send(request(b"abc")[:-1])
+        self.assertEqual(stranger.received(), b"")
+
     def test_http10(self) -> None:
         """HTTP/1.0 does not know the question, and gets no answer to it."""
         stranger = Stranger(door()[0])
@@ -400,6 +422,8 @@ class RefusalTests(SynchronousTestCase):
         stranger = Stranger(front)
         stranger.send(chunked(b"abc")[:-5] + b"zz\r\n")
         self.assertEqual(stranger.statuses(), [400])
+        stranger.send(b"zz\r\n")
+        self.assertEqual(stranger.received(), b"")
         self.assertEqual(site.bodies, [])
 
     def test_deaf_afterwards(self) -> None:
@@ -416,6 +440,18 @@ class RefusalTests(SynchronousTestCase):
         stranger = Stranger(door(linger_bytes=1000)[0])
         stranger.send(b"nonsense\r\n\r\n" + b"x" * 500)
         stranger.send(b"x" * 488)
+        self.assertFalse(stranger.aborted)
+        stranger.send(b"x")
+        self.assertTrue(stranger.aborted)
+
+    def test_drowned_after_a_partial_head(self) -> None:
+        """What a slow stranger had sent of his head counts only once."""
+        front, _, clock = door(linger_bytes=1000)
+        stranger = Stranger(front)
+        stranger.send(b"GET /" + b"x" * 500)
+        clock.pump([1] * 12)
+        self.assertEqual(stranger.statuses(), [408])
+        stranger.send(b"x" * 1000)
         self.assertFalse(stranger.aborted)
         stranger.send(b"x")
         self.assertTrue(stranger.aborted)
@@ -503,6 +539,30 @@ class QuietTests(SynchronousTestCase):
                 clock.advance(1000)
                 stranger.leave()
         self.assertEqual(events, [])
+
+    def test_forgotten(self) -> None:
+        """An idle connection holds nothing of what was said on it."""
+        stranger = Stranger(door(Always(Collect(100, TOO_LARGE, lambda _: succeed(Answer(204)))))[0])
+        secret = b"secret" * 3
+        stranger.send(request(secret, target=b"/" + secret, headers=b"X: %b\r\n" % secret))
+        self.assertEqual(stranger.statuses(), [204])
+        self.assertFalse(_holds(stranger.connection, secret))
+        stranger.send(request(secret)[:-1])
+        self.assertTrue(_holds(stranger.connection, secret[:-1]))
+
+    def test_freed(self) -> None:
+        """What a connection needed is freed when it is gone, without waiting for the garbage collector."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = _count(RequestReader)
+        stranger = Stranger(door()[0])
+        stranger.send(PING)
+        self.assertEqual(_count(RequestReader), before + 1)
+        stranger.leave()
+        stranger.transport.producer = None  # As a socket's transport lets go of it.
+        del stranger
+        self.assertEqual(_count(RequestReader), before)
 
     def test_repr(self) -> None:
         """What a stranger said is in no `repr`."""
@@ -624,6 +684,25 @@ class DrainTests(SynchronousTestCase):
         connection = front.build(object())
         front.drain(10)
         self.assertTrue(Stranger(front, connection).closed)
+
+
+def _holds(thing: object, needle: bytes) -> bool:
+    """Whether `needle` is in any bytes that can be reached from `thing`, over attributes and containers."""
+    seen: set[int] = set()
+    reached = [thing]
+    while reached:
+        one = reached.pop()
+        if isinstance(one, bytes | bytearray) and needle in one:
+            return True
+        if id(one) not in seen and not isinstance(one, type | types.ModuleType | types.FunctionType):
+            seen.add(id(one))
+            reached += gc.get_referents(one)
+    return False
+
+
+def _count(kind: type) -> int:
+    """How many objects of this kind there are."""
+    return sum(isinstance(one, kind) for one in gc.get_objects())
 
 
 class _Each:

@@ -79,6 +79,7 @@ class DeadlineTests(SynchronousTestCase):
 
     def test_idle(self) -> None:
         """Between requests a connection is kept for the idle time, then closed without a word."""
+        self.pass_time(0.25)
         self.stranger.send(PING)
         self.stranger.received()
         self.check_deadline(IDLE_SECONDS)
@@ -137,6 +138,8 @@ class DeadlineTests(SynchronousTestCase):
 
     def test_lingering(self) -> None:
         """Who does not close after his last answer is cut off, though he goes on sending."""
+        self.stranger.send(PING)
+        self.pass_time(30)
         self.stranger.send(b"nonsense\r\n\r\n")
         self.assertTrue(self.stranger.closed)
         self.drip(b"x" * 1000, LINGER_SECONDS - 0.25)

@@ -165,7 +165,10 @@ class KernelTests(SocketTestCase):
 
         def send_then_read() -> bytes:
             with self.connect(tcp=True) as stranger:
-                stranger.sendall(request(b"x" * 3 * MIB))
+                stranger.sendall(b"POST /write HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (3 * MIB))
+                stranger.recv(1, socket.MSG_PEEK)
+                for _ in range(3):
+                    stranger.sendall(b"x" * MIB)
                 return read_all(stranger)
 
         (answer,) = parse_answers(await self.in_thread(send_then_read))

@@ -6,16 +6,20 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.client import RequestGenerationFailed
+from twisted.web.client import RequestGenerationFailed, ResponseDone
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface.verify import verifyObject
 
 from tests.gateway.strangers import PING, Routes, Stranger, Upstream, chunked, door, parse_answers, request
-from torfluxd.gateway.bounds import STREAM_IDLE_SECONDS
+from torfluxd.gateway.bounds import STREAM_IDLE_SECONDS, WRITE_SECONDS
 from torfluxd.gateway.exchange import Answer
 from torfluxd.gateway.front import SWEEP_SECONDS
 
@@ -146,6 +150,17 @@ class ResponseTests(StreamTestCase):
             stranger.leave()
             self.assertTrue(upstream.closed)
 
+    def test_response_that_nobody_waits_for(self) -> None:
+        """What still comes from the other side after the stranger has left is dropped, and so is its end."""
+        self.stranger.send(QUERY)
+        self.upstream.respond(RESPONSE)
+        self.stranger.leave()
+        self.stranger.received()
+        self.upstream.respond(b"ab")
+        self.upstream.transport.loseConnection()
+        self.assertEqual(self.stranger.received(), b"")
+        self.assertFalse(self.stranger.aborted)
+
     def test_close_asked_for(self) -> None:
         """A stranger who wants to close is told so in the head of the response, and closed after its end."""
         self.stranger.send(request(target=b"/open", headers=b"Connection: close\r\n"))
@@ -182,6 +197,22 @@ class ResponseTests(StreamTestCase):
             opened.callback(Broken())
         self.assertEqual(self.stranger.statuses(), [500])
         self.assertEqual(len(events), 1)
+
+    def test_less_than_promised(self) -> None:
+        """A response that claims to be whole, and is shorter than its length, is one that was cut off."""
+
+        class Short:
+            code, length, headers = 200, 5, Headers()
+
+            @staticmethod
+            def deliverBody(protocol: Protocol) -> None:
+                protocol.makeConnection(StringTransport())
+                protocol.dataReceived(b"abcd")
+                protocol.connectionLost(Failure(ResponseDone()))
+
+        self.site.upstream = lambda body: succeed(Short())
+        self.stranger.send(QUERY)
+        self.assertTrue(self.stranger.aborted)
 
 
 class BodyTests(StreamTestCase):
@@ -382,6 +413,14 @@ class DeadlineTests(StreamTestCase):
         self.upstream.respond(b"e")
         self.assertEqual(self.stranger.statuses(), [200])
         self.assertFalse(self.stranger.closed)
+
+    def test_deaf_to_an_answer(self) -> None:
+        """Who leaves unread that there is no other side is cut off like everybody who leaves an answer unread."""
+        self.stranger.send(QUERY)
+        self.upstream.transport.loseConnection()
+        self.stranger.transport.producer.pauseProducing()
+        self.pass_time(WRITE_SECONDS + SWEEP_SECONDS)
+        self.assertTrue(self.stranger.aborted)
 
     def test_draining(self) -> None:
         """A response under way is sent to its end when the gateway drains; then the connection closes."""

@@ -104,6 +104,7 @@ MALFORMED_HEADS = {
     "bare LF before": b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
     "bare CR in a value": b"GET / HTTP/1.1\r\n%bA: b\rC: d\r\n\r\n" % HOST,
     "bare CR before": b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "line ends before": b"\r\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
     "CR CR LF": b"GET / HTTP/1.1\r\nHost: a\r\r\n\r\n",
     "NUL in a value": b"GET / HTTP/1.1\r\n%bA: b\x00c\r\n\r\n" % HOST,
     "NUL in a name": b"GET / HTTP/1.1\r\n%bA\x00: b\r\n\r\n" % HOST,
@@ -249,7 +250,8 @@ class TakenTests(SynchronousTestCase):
 
     def check_taken(self, wire: bytes, *expected: tuple[bytes, bytes, bytes]) -> None:
         """Exactly these methods, targets and bodies are read."""
-        for pieces in ([wire], every_byte(wire)):
+        halves = [[wire[:cut], wire[cut:]] for cut in range(1, len(wire))]
+        for pieces in ([wire], every_byte(wire), *halves):
             seen, refusal = read(*pieces)
             self.assertIsNone(refusal)
             self.assertEqual([(method, target, body) for method, target, _, body in seen], list(expected))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -47,3 +49,14 @@ class WireTests(SynchronousTestCase):
             self.assertEqual(first, encode_answer(answer, to_head=False, closes=False))
             self.assertEqual(first, second)
             self.assertEqual(first is second, once)
+
+    def test_passing_answers(self) -> None:
+        """Answers that are made for one stranger each are encoded each for itself, and not kept for ever."""
+        encode = AnswerBytes()
+        alive = []
+        for number in range(1000):
+            answer = Answer(200, (), b"%d" % number)
+            alive.append(weakref.ref(answer))
+            self.assertTrue(encode(answer).endswith(b"\r\n\r\n%d" % number))
+        del answer
+        self.assertLessEqual(sum(one() is not None for one in alive), 64)

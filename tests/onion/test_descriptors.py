@@ -15,29 +15,35 @@ class DescriptorWatchTests(SynchronousTestCase):
         """Watch one onion service."""
         self.watch = DescriptorWatch("ours")
 
-    def test_published_when_the_first_directory_has_it(self) -> None:
-        """It is published with the first upload, for those who wait and for those who ask later."""
-        before = self.watch.when_published()
+    def test_published_when_all_uploads_are_answered(self) -> None:
+        """It is published when each upload that was begun is answered, for who waits and for who asks later."""
+        first, every = self.watch.when_first_uploaded(), self.watch.when_all_answered()
         self.watch.take("CREATED ours UNKNOWN UNKNOWN desc")
-        self.watch.take("UPLOAD ours UNKNOWN $AA~one desc")
-        self.assertNoResult(before)
+        for directory in ("one", "two", "three"):
+            self.watch.take(f"UPLOAD ours UNKNOWN $AA~{directory} desc")
+        self.assertNoResult(first)
         self.watch.take("UPLOADED ours UNKNOWN $AA~one")
-        self.watch.take("UPLOADED ours UNKNOWN $BB~two")
-        self.successResultOf(before)
-        self.successResultOf(self.watch.when_published())
-        self.assertEqual(2, self.watch.uploaded)
+        self.successResultOf(first)
+        self.watch.take("FAILED ours UNKNOWN $AA~two REASON=UPLOAD_REJECTED")
+        self.assertNoResult(every)
+        self.watch.take("UPLOADED ours UNKNOWN $AA~three")
+        self.successResultOf(every)
+        self.successResultOf(self.watch.when_first_uploaded())
+        self.successResultOf(self.watch.when_all_answered())
+        self.assertEqual((3, 2, 1), (self.watch.begun, self.watch.uploaded, self.watch.failed))
 
     def test_others_do_not_count(self) -> None:
         """Another onion service's upload, a failure and an empty event do not publish ours."""
-        published = self.watch.when_published()
+        waiting = [self.watch.when_first_uploaded(), self.watch.when_all_answered()]
         for event in ("UPLOADED theirs UNKNOWN $AA~one", "FAILED ours UNKNOWN $AA~one REASON=UPLOAD_REJECTED", ""):
             self.watch.take(event)
-        self.assertNoResult(published)
+        for each in waiting:
+            self.assertNoResult(each)
         self.assertEqual((0, 1), (self.watch.uploaded, self.watch.failed))
 
     def test_one_may_stop_waiting(self) -> None:
         """Whoever stops waiting is forgotten; the others are told."""
-        gone, stays = self.watch.when_published(), self.watch.when_published()
+        gone, stays = self.watch.when_all_answered(), self.watch.when_all_answered()
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
         self.watch.take("UPLOADED ours UNKNOWN $AA~one")

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.onion.hostile_control import ControlPort
 from torfluxd.errors import ControlRefusedError, ControlReplyError, SocketPathError, TorError
 from torfluxd.onion.key import OnionKey
+from torfluxd.onion.lifecycle import UPLOADS_SECONDS
 from torfluxd.onion.service import TorService
 from torfluxd.onion.sources import RunningTor
 
@@ -80,6 +81,16 @@ class ComingUpTests(TorServiceCase):
         self.port.say(UPLOADED)
         self.successResultOf(up)
         self.successResultOf(self.service.when_up())
+
+    def test_a_directory_that_does_not_answer_is_not_waited_for(self) -> None:
+        """A directory that does not answer holds up the others for some seconds, and not for ever."""
+        up = self.start()
+        for directory in ("one", "two"):
+            self.port.say(f"650 HS_DESC UPLOAD {KEY.address.name} UNKNOWN $AA~{directory} desc\r\n".encode())
+        self.port.say(UPLOADED)
+        self.assertNoResult(up)
+        self.clock.advance(UPLOADS_SECONDS)
+        self.successResultOf(up)
 
     def test_the_onion_service_is_added_with_its_defences(self) -> None:
         """A running tor is asked for limits and proof of work, and never for a service that outlives us."""

@@ -1,7 +1,7 @@
 """One stranger's connection, from his first byte to his last.
 
 Requests are served strictly one after the other. As long as one is under way, what lies behind it stays raw bytes, and
-no more of it is read: so at most one read of the transport's, 64 KiB, is held for it.
+no more of it is read: so little more than one read of the transport's, 64 KiB, is ever held for it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _HEAD, _COLLECTING, _WAITING, _STREAMING, _LINGERING, _CLOSED = _Phase
 
 @implementer(IPushProducer)
 class Connection(Protocol):
-    """Serves one stranger.
+    """Serves one stranger. Whoever closes only his sending half has gone: through Tor there is no such half.
 
     :ivar deadline: when :meth:`expire` is due, in the clock's seconds.
 
@@ -206,7 +206,7 @@ class Connection(Protocol):
 
     def _continue(self) -> None:
         """Go on with what is held, after whatever blocked it."""
-        if not self._serving and not self._is_over():
+        if not self._serving:
             self._serve(self._held)
 
     def _read_on(self, reading: bool) -> None:

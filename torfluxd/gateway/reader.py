@@ -191,8 +191,9 @@ class RequestReader:
             raise RefusedError(BAD_REQUEST) from None
 
     def _check_request_line(self, raw: bytes) -> None:
+        if len(self._targets) != 1:  # llhttp passes over any line ends, also over such as make no empty line.
+            raise RefusedError(BAD_REQUEST)
         self._target = target = self._targets.pop()
-        assert not self._targets, "llhttp read more than one head"
         self.method = method = self._parser.get_method()
         if len(target) > self._bounds.target_bytes:
             raise RefusedError(TARGET_TOO_LONG)

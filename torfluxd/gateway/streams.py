@@ -52,7 +52,6 @@ class RequestBody:
         self.length: int = UNKNOWN_LENGTH if length is None else length  # type: ignore[assignment]
         self.wanted = False
         self._requester = requester
-        self._ended = length == 0
         self._consumer: IConsumer | None = None
         self._sent: Deferred[None] | None = None
 
@@ -65,7 +64,7 @@ class RequestBody:
         """
         self._consumer = consumer
         self._sent = sent = Deferred[None]()
-        if self._ended:
+        if self.length == 0:
             self.end()
         else:
             self.wanted = True
@@ -94,7 +93,6 @@ class RequestBody:
 
     def end(self) -> None:
         """That was all of it."""
-        self._ended = True
         sent = self._settle()
         if sent is not None:
             sent.callback(None)

@@ -9,18 +9,20 @@ The states, each owning what exists only in it::
                  └──▶ Opening
 
 `Opening` owns the attempt to have a tor (start one, or connect to one). `Joining` waits until it has joined its
-network, `Publishing` until a directory has taken the onion service's descriptor; a tor without an onion service passes
+network, `Publishing` until the directories have the onion service's descriptors; a tor without an onion service passes
 through at once. `Closing` waits until what was opened has ended, `Waiting` owns the timer before the next attempt.
 `Stopping` and `Restarting` wait for the end of what is under way. The machine never gives up by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from attrs import define, field
 from automat import TypeMachineBuilder
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -175,11 +177,17 @@ async def _join(core: Lifecycle, tor: OpenTor) -> None:
     await joined
 
 
-async def _publish(tor: OpenTor) -> None:
+UPLOADS_SECONDS = 10.0
+"""How long directories may take once the first has taken a descriptor: those that then have not are rarely asked."""
+
+
+async def _publish(core: Lifecycle, tor: OpenTor) -> None:
     """Return when the onion service can be found; at once when there is none."""
     await tor.host()
     if tor.descriptors is not None:
-        await tor.descriptors.when_published()
+        await tor.descriptors.when_first_uploaded()
+        with contextlib.suppress(defer.TimeoutError):
+            await tor.descriptors.when_all_answered().addTimeout(UPLOADS_SECONDS, core.clock)
 
 
 def _take_step(
@@ -211,7 +219,7 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
         return held
 
     def begin_publishing(inputs: _Inputs, core: Lifecycle, held: _Held) -> _Held:
-        _take_step(inputs, _publish(held.tor), held, inputs._published)
+        _take_step(inputs, _publish(core, held.tor), held, inputs._published)
         return held
 
     def be_up(inputs: _Inputs, core: Lifecycle, held: _Held) -> _Held:
