@@ -48,7 +48,7 @@ class Program:
 
     def __init__(self, cleanup: Cleanup, command: Sequence[str | Path], log: Path) -> None:
         self.log_path = log
-        with log.open("ab") as file:
+        with log.open("wb") as file:  # what one before it said is no news
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *map(str, command)],
                 stdin=subprocess.DEVNULL,

@@ -42,6 +42,9 @@ _LONGEST_LINE_BYTES = 4096
 
 _INSTALL_HINT = "install it (Debian: apt-get install tor), or name one with --tor-binary"
 
+_NO_REASON = re.compile(r"see warnings above|running Tor as root")
+"""Warnings that never are the cause of an end."""
+
 _KNOWN_ENDS = (
     (
         re.compile(r"another Tor process is running with the same data directory", re.IGNORECASE),
@@ -105,6 +108,7 @@ class TorProcess(ProcessProtocol):
         self._heard: set[str] = set()
         self._last_words: deque[str] = deque(maxlen=_KEPT_LINES)
         self._ended: str | None = None
+        self._was_killed = False
         self._waiting_for_end: list[Deferred[None]] = []
         self._waiting_for_control: Deferred[None] | None = Deferred()
         self._control_open = self._waiting_for_control
@@ -143,8 +147,8 @@ class TorProcess(ProcessProtocol):
 
     @property
     def how_it_ended(self) -> str:
-        """One sentence: how the process ended, and why as far as tor said."""
-        return f"our tor {self._ended or 'closed its control connection'}{self._why()}"
+        """One sentence: how the process ended, and why as far as tor said. One that was killed said nothing of that."""
+        return f"our tor {self._ended or 'closed its control connection'}{'' if self._was_killed else self._why()}"
 
     async def stop(self) -> None:
         """End the process: SIGTERM, after `STOP_GRACE_SECONDS` SIGKILL. Returns when it is gone."""
@@ -188,7 +192,8 @@ class TorProcess(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """The process is gone."""
         code, number = getattr(reason.value, "exitCode", None), getattr(reason.value, "signal", None)
-        self._ended = f"was ended by signal {number}" if number else f"ended with code {code}"
+        self._was_killed = number is not None
+        self._ended = f"was ended by signal {number}" if self._was_killed else f"ended with code {code}"
         self._settle_control(TorStoppedError(self.how_it_ended))
         waiting, self._waiting_for_end = self._waiting_for_end, []
         for ended in waiting:
@@ -199,5 +204,5 @@ class TorProcess(ProcessProtocol):
         for pattern, cause in _KNOWN_ENDS:
             if any(pattern.search(word) for word in words):
                 return f": {cause}"
-        reasons = [word for word in words if "see warnings above" not in word]
+        reasons = [word for word in words if not _NO_REASON.search(word)]
         return f": {reasons[-1]}" if reasons else ""
