@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.readme import CHECKOUT, EXAMPLE_ADDRESS, blocks, literals, rendered, the_block
 from torfluxd import Reporter
 from torfluxd.demo import DemoOptions
+from torfluxd.gateway.identity import CREDENTIAL, KEY_FILE, KEY_VARIABLE
 from torfluxd.onion.address import parse_onion_address
 from torfluxd.onion.testnet_command import TestnetOptions
 from torfluxd.ops.ending import EXIT_FAILED, EXIT_USAGE
@@ -96,10 +97,15 @@ class ReadmeTests(SynchronousTestCase):
         examples = "\n".join((*blocks("python"), *blocks("sh")))
         self.assertEqual(set(re.findall(r"[a-z2-7]{56}\.onion", examples)), {EXAMPLE_ADDRESS})
 
-    def test_exit_codes(self) -> None:
-        """The exit codes are those that it tells."""
-        self.assertEqual((EXIT_USAGE, EXIT_FAILED), (64, 1))
-        self.assertIn(f"exit code {EXIT_USAGE}", rendered()[0].astext().replace("\n", " "))
+    def test_names(self) -> None:
+        """Exit codes, files and variables have the names that it tells."""
+        text = rendered()[0].astext().replace("\n", " ")
+        self.assertIn(
+            f"exit code {EXIT_USAGE}; a gateway that cannot come up says why, and ends with {EXIT_FAILED}", text
+        )
+        self.assertIn(f"Back up {KEY_FILE}", text)
+        self.assertIn(f"LoadCredential={CREDENTIAL}:PATH", text)
+        self.assertIn(f"{KEY_VARIABLE} mean the same", text)
 
     def test_news(self) -> None:
         """Every piece of news is of a kind that the release notes know."""

@@ -1,0 +1,54 @@
+# Two commands matter, `make run` and `make test`; `make help` lists them all.
+# PYTHON=python3.12 chooses another Python; ARGS='...' hands arguments on to the demo, or to pytest.
+
+PYTHON ?= python3
+ARGS ?=
+export PYTHON
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test lint unit torture test-floors clean setup venv
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+run: ## see it work: a private Tor network, InfluxDB, the gateway and six reporters, on this machine alone
+	@printf '%s\n' >&2 \
+	  'torfluxd: the main job, on this machine and over loopback alone' \
+	  '  1. set up what is missing: a virtual environment in .venv; tor and influxd with apt-get' \
+	  '  2. start a private Tor network, and an InfluxDB, in a temporary directory' \
+	  '  3. start the gateway, as an onion service of that network' \
+	  '  4. let six reporters send it metrics through Tor, and show them arriving in InfluxDB' \
+	  'Ctrl-C ends it, and leaves no process and no temporary file.' ''
+	@scripts/setup
+	@$(BIN)/torfluxd demo $(ARGS)
+
+test: setup lint ## set up what is missing, then ruff, mypy and all tests, with a real tor and a real influxd
+	$(PYTEST) $(ARGS)
+
+lint: venv ## ruff and mypy
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+
+unit: setup ## the quick half of the tests: all but those over a whole Tor network
+	$(PYTEST) --ignore tests/end_to_end $(ARGS)
+
+torture: setup test-floors ## the long runs: many keys, many kills, the oldest dependencies
+	$(PYTEST) -m torture $(ARGS)
+
+test-floors: setup ## the unit tests with the oldest dependencies that pyproject.toml allows
+	scripts/test-floors $(ARGS)
+
+clean: ## remove what these commands have made in this directory
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@scripts/setup
+
+venv:
+	@scripts/setup venv
