@@ -44,6 +44,10 @@ __all__ = [
     "SocksProxyUnreachableError",
     "SocksTimeoutError",
     "SocksTtlExpiredError",
+    "SpoolBrokenError",
+    "SpoolError",
+    "SpoolFullError",
+    "SpoolVersionError",
     "StateDirectoryError",
     "TestNetworkError",
     "TorError",
@@ -248,6 +252,22 @@ class UpstreamError(TorfluxdError):
 
 class LeaseError(TorfluxdError):
     """A lease was given back to its spool twice."""
+
+
+class SpoolError(TorfluxdError):
+    """A spool on disk cannot do what is asked of it."""
+
+
+class SpoolFullError(SpoolError):
+    """The spool holds as much as it may: nothing is kept of what was put."""
+
+
+class SpoolBrokenError(SpoolError):
+    """The spool's file cannot be read or written: the disk is full, it fails, or the file is damaged."""
+
+
+class SpoolVersionError(SpoolError):
+    """The spool's file was written by a newer torfluxd."""
 
 
 class ReporterError(TorfluxdError):

@@ -1,0 +1,145 @@
+"""What every spool here has in common: how a batch counts, what is counted, and the single way back of a lease."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+
+from torfluxd.boundaries import Batch, Fate, Lease, SpoolCounts
+from torfluxd.errors import LeaseError
+
+__all__ = ["BATCH_OVERHEAD_BYTES", "BorrowedBatch", "DeadLetter", "Kept", "Lender", "Tally", "size_bytes"]
+
+BATCH_OVERHEAD_BYTES = 256
+"""What a batch counts for beside its lines, so that many small ones stay within the limit too: the objects around the
+lines take 210 to 230 bytes on 64-bit CPython 3.11 (tracemalloc, 100 000 batches), and a row on disk less than that."""
+
+
+def size_bytes(batch: Batch) -> int:
+    """What a batch counts for against a limit."""
+    return len(batch.lines) + BATCH_OVERHEAD_BYTES
+
+
+@frozen
+class DeadLetter:
+    """A batch that was refused for its content.
+
+    :ivar batch: the batch.
+    :ivar reason: why, in one sentence.
+    """
+
+    batch: Batch
+    reason: str
+
+
+@frozen(eq=False)
+class Kept:
+    """A batch and its place in the order of puts."""
+
+    position: int
+    batch: Batch
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts for against a limit."""
+        return size_bytes(self.batch)
+
+
+@define
+class Tally:
+    """The counts of a spool while they change, see :class:`~torfluxd.boundaries.SpoolCounts`."""
+
+    batches: int = 0
+    points: int = 0
+    size_bytes: int = 0
+    delivered_points: int = 0
+    rejected_points: int = 0
+    dropped_points: int = 0
+    newest: int = 0
+
+    def add(self, batch: Batch) -> None:
+        """A batch came in."""
+        self.batches += 1
+        self.points += batch.points
+        self.size_bytes += size_bytes(batch)
+
+    def delivered(self, batch: Batch) -> None:
+        """A batch went out because it is stored upstream."""
+        self._remove(batch)
+        self.delivered_points += batch.points
+
+    def rejected(self, batch: Batch) -> None:
+        """A batch went out because of its content."""
+        self._remove(batch)
+        self.rejected_points += batch.points
+
+    def dropped(self, batch: Batch) -> None:
+        """A batch went out for want of room."""
+        self._remove(batch)
+        self.dropped_points += batch.points
+
+    def counts(self) -> SpoolCounts:
+        """The counts at this moment."""
+        return SpoolCounts(
+            batches=self.batches,
+            points=self.points,
+            size_bytes=self.size_bytes,
+            delivered_points=self.delivered_points,
+            rejected_points=self.rejected_points,
+            dropped_points=self.dropped_points,
+            newest=self.newest,
+        )
+
+    def _remove(self, batch: Batch) -> None:
+        self.batches -= 1
+        self.points -= batch.points
+        self.size_bytes -= size_bytes(batch)
+
+
+class Lender(Protocol):
+    """A spool, as its leases see it."""
+
+    def take_back(self, kept: Kept, fate: Fate, reason: str) -> Deferred[None]:
+        """The lease on a batch ended with this fate; `reason` is empty unless it was rejected."""
+
+
+@define(eq=False)
+class BorrowedBatch:
+    """A lease: one batch, lent once, given back once."""
+
+    _lender: Lender
+    _kept: Kept
+    _given_back: bool = field(default=False, init=False)
+
+    @property
+    def batch(self) -> Batch:
+        """The batch."""
+        return self._kept.batch
+
+    @property
+    def position(self) -> int:
+        """Its place in the order of puts."""
+        return self._kept.position
+
+    def delivered(self) -> Deferred[None]:
+        """It is stored upstream."""
+        return self._give_back(Fate.DELIVERED)
+
+    def rejected(self, reason: str) -> Deferred[None]:
+        """It was refused for its content."""
+        return self._give_back(Fate.REJECT, reason)
+
+    def put_back(self) -> Deferred[None]:
+        """It could not be sent now."""
+        return self._give_back(Fate.POSTPONE)
+
+    def _give_back(self, fate: Fate, reason: str = "") -> Deferred[None]:
+        if self._given_back:
+            raise LeaseError("this lease was given back before: a batch has one fate")
+        self._given_back = True
+        return self._lender.take_back(self._kept, fate, reason)
+
+
+_lease_type: type[Lease] = BorrowedBatch
