@@ -45,7 +45,10 @@ def copy_checkout(target: Path) -> None:
 
 
 def needed(requirements: Iterable[str]) -> Iterator[Distribution]:
-    """The distributions that requirements bring, with all that those bring, as they are installed here."""
+    """The distributions that requirements bring, with all that those bring, as they are installed here.
+
+    One comes again when it is asked for with other extras.
+    """
     ahead = [Requirement(line) for line in requirements]
     seen = set()
     while ahead:
@@ -71,15 +74,14 @@ class Environment:
         run(sys.executable, "-m", "venv", "--without-pip", path)
         self.bin = path / "bin"
         (self.packages,) = path.glob("lib/python*/site-packages")
-        for found in needed(requirements):
+        for found in {found.name: found for found in needed(requirements)}.values():
             self._take_over(found)
 
     def _take_over(self, found: Distribution) -> None:
         """Link a distribution that is installed here into the environment, file by file."""
         for file in found.files or ():
-            if (
-                ".." in file.parts or "test" in file.parts
-            ):  # scripts, which name the Python of here; and Twisted's tests
+            is_script = ".." in file.parts  # it names the Python of here
+            if is_script or "test" in file.parts:
                 continue
             target = self.packages / file
             target.parent.mkdir(parents=True, exist_ok=True)

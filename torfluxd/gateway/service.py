@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import torfluxd
-from torfluxd.errors import BootstrapTimeoutError, TorfluxdError
+from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
 from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.circuits import CircuitFactory
 from torfluxd.gateway.complaints import Complaints
@@ -111,6 +111,9 @@ class Gateway(Service):
             self._doors = [Door(text, server_endpoint(self._reactor, text), self._front) for text in settings.listen]
             if settings.has_onion:
                 self._prepare_onion(self._state)
+        except OSError as error:
+            self._state.release()
+            raise StateDirectoryError(f"the state directory {path} cannot be used: {error}") from None
         except BaseException:
             self._state.release()
             raise

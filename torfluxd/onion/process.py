@@ -46,6 +46,7 @@ _NO_REASON = re.compile(r"see warnings above|running Tor as root")
 """Warnings that never are the cause of an end."""
 
 _KNOWN_ENDS = (
+    (re.compile(r"No space left on device"), "the disk with its data directory is full"),
     (
         re.compile(r"another Tor process is running with the same data directory", re.IGNORECASE),
         "another tor still uses its data directory",
@@ -150,6 +151,15 @@ class TorProcess(ProcessProtocol):
         """One sentence: how the process ended, and why as far as tor said. One that was killed said nothing of that."""
         return f"our tor {self._ended or 'closed its control connection'}{'' if self._was_killed else self._why()}"
 
+    async def ended_within(self, seconds: float) -> bool:
+        """Wait a little for the process to end by itself.
+
+        :returns: whether it has.
+        """
+        with contextlib.suppress(defer.TimeoutError):
+            await self.when_ended().addTimeout(seconds, self._clock)
+        return self._ended is not None
+
     async def stop(self) -> None:
         """End the process: SIGTERM, after `STOP_GRACE_SECONDS` SIGKILL. Returns when it is gone."""
         self._signal(signal.SIGTERM)
@@ -197,7 +207,8 @@ class TorProcess(ProcessProtocol):
         self._settle_control(TorStoppedError(self.how_it_ended))
         waiting, self._waiting_for_end = self._waiting_for_end, []
         for ended in waiting:
-            ended.callback(None)
+            if not ended.called:  # whoever had waited long enough
+                ended.callback(None)
 
     def _why(self) -> str:
         words = list(self._last_words)

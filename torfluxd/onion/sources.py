@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 
-from torfluxd.errors import ControlReplyError, TorError
+from torfluxd.errors import ControlError, ControlReplyError, TorError, TorStoppedError
 from torfluxd.onion.control import ControlConnection, connect_control
 from torfluxd.onion.descriptors import DescriptorWatch
 from torfluxd.onion.ephemeral import add_onion_commands, check_target
@@ -115,7 +115,10 @@ class LaunchedTor:
         abilities = await probe_tor(self._reactor, self._binary)
         for warning in version_warnings(abilities.version):
             self._hear(warning)
-        torrc_path = self._write_files(abilities)
+        try:
+            torrc_path = self._write_files(abilities)
+        except OSError as error:
+            raise TorStoppedError(f"tor's files in {self._directory} cannot be written: {error.strerror}") from None
         process = TorProcess(self._reactor, lambda line: self._hear(f"tor: {line}"))
         process.start(self._reactor, self._binary, torrc_path)
         control: ControlConnection | None = None
@@ -125,10 +128,14 @@ class LaunchedTor:
             control = await connect_control(endpoint, self._reactor, f"unix:{self._control_socket}")
             await control.command("TAKEOWNERSHIP")
             watch = await _watch(control, self._onion[0] if self._onion else None)
-        except (TorError, CancelledError):
+        except (TorError, CancelledError) as error:
             if control is not None:
                 control.close()
+            # A tor that ends closes its control port first, but it is the end that has a cause.
+            ended = isinstance(error, ControlError) and await process.ended_within(END_SECONDS)
             await process.stop()
+            if ended:
+                raise TorStoppedError(process.how_it_ended) from None
             raise
         return _Launched(self._reactor, process, control, watch)
 
