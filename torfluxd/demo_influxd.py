@@ -20,12 +20,16 @@ from twisted.web.client import ResponseDone
 from torfluxd.children import Keeper
 from torfluxd.errors import ChildError, UpstreamError
 from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
+from torfluxd.influx.settle import settle
 from torfluxd.influx.url import InfluxdbUrl
 
 __all__ = ["DemoInfluxd", "find_influxd"]
 
 START_SECONDS = 30.0
 """How long a start may take: half a second on an idle machine."""
+
+ANSWER_SECONDS = 30.0
+"""How long an answer may take: milliseconds on an idle machine."""
 
 _POLL_SECONDS = 0.05
 
@@ -79,6 +83,7 @@ class DemoInfluxd:
 
     def __init__(self, reactor: InfluxdbReactor, port: int) -> None:
         self.port = port
+        self._reactor = reactor
         self._agent = influxdb_agent(reactor, InfluxdbUrl("127.0.0.1", port))
 
     @classmethod
@@ -100,17 +105,22 @@ class DemoInfluxd:
         """Ask in InfluxQL.
 
         :returns: the series of the answer.
-        :raises UpstreamError: the answer is an error.
+        :raises UpstreamError: the answer is an error, or does not come.
         """
         question = urlencode({"q": statement, "db": database}).encode()
-        response = await self._agent.request(b"POST", b"http://influxd/query?" + question)
-        body = _Body()
-        response.deliverBody(body)
-        (result,) = json.loads(await body.whole)["results"]
+        # Twisted's client wraps a cancellation, Ctrl-C's for instance, in errors of its own; `settle` unwraps it.
+        answer = await settle(Deferred.fromCoroutine(self._ask(question)), self._reactor, ANSWER_SECONDS)
+        (result,) = json.loads(answer)["results"]
         if "error" in result:
             raise UpstreamError(f"influxd answered: {result['error']}")
         series: list[dict[str, Any]] = result.get("series", [])
         return series
+
+    async def _ask(self, question: bytes) -> bytes:
+        response = await self._agent.request(b"POST", b"http://influxd/query?" + question)
+        body = _Body()
+        response.deliverBody(body)
+        return await body.whole
 
     async def close(self) -> None:
         """Close the connections to it."""

@@ -31,7 +31,7 @@ class RoutesCase(SynchronousTestCase):
         """Connect nothing yet."""
         self.far = FarSide()
         complaints = Complaints(Clock())
-        writes = Writes(HttpUpstream(self.far.agent, self.far.url, self.far.reactor), complaints)
+        writes = Writes(HttpUpstream(self.far.agent, self.far.url, self.far.reactor), self.far.reactor, complaints)
         pass_through = HttpPassThrough(self.far.agent, self.far.url, self.far.reactor)
         self.routes = Routes(Policy(self.expose), writes, pass_through, complaints)
 
@@ -57,7 +57,8 @@ class WriteOnlyTests(RoutesCase):
         connection = self.far.accept()
         self.assertEqual(
             connection.received(),
-            b"POST /write?db=t&precision=ms HTTP/1.1\r\nContent-Length: 7\r\nHost: 127.0.0.1:8086\r\n\r\nm f=1 1",
+            b"POST /write?db=t&precision=ns HTTP/1.1\r\nContent-Length: 13\r\nHost: 127.0.0.1:8086\r\n\r\n"
+            b"m f=1 1000000",
         )
         connection.respond(204)
         self.assertEqual(self.successResultOf(answer), Answer(204))

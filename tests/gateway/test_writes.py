@@ -15,9 +15,12 @@ from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, WRITES_AT_ONCE, Writes
 from torfluxd.influx.agent import IDLE_CONNECTIONS
 from torfluxd.influx.dialect import V1, Write
+from torfluxd.influx.stamp import Stamper
 from torfluxd.influx.upstream import ANSWER_SECONDS, HttpUpstream
 
 LINES = b"cpu load=0.5 1\n"
+SENT = b"cpu load=0.5 1000000000"
+STAMP = 1 << 60
 WRITE = Write(V1, Destination("telemetry", "week"), "s")
 JSON = b"Content-Type: application/json"
 STORED = Answer(204)
@@ -30,7 +33,7 @@ class WritesCase(SynchronousTestCase):
         """Connect nothing yet."""
         self.far = FarSide()
         upstream = HttpUpstream(self.far.agent, self.far.url, self.far.reactor)
-        self.writes = Writes(upstream, Complaints(self.far.reactor))
+        self.writes = Writes(upstream, self.far.reactor, Complaints(self.far.reactor), Stamper(0, lambda: STAMP))
 
     def write(self, body: bytes = LINES, encoding: bytes | None = None) -> Deferred[Answer]:
         """Write as a stranger does."""
@@ -69,8 +72,8 @@ class TruthTests(WritesCase):
         _, connection = self.written()
         self.assertEqual(
             connection.received(),
-            b"POST /write?db=telemetry&rp=week&precision=s HTTP/1.1\r\nContent-Length: 15\r\n"
-            b"Host: 127.0.0.1:8086\r\n\r\n" + LINES,
+            b"POST /write?db=telemetry&rp=week&precision=ns HTTP/1.1\r\nContent-Length: 23\r\n"
+            b"Host: 127.0.0.1:8086\r\n\r\n" + SENT,
         )
 
     def test_stored(self) -> None:
@@ -154,15 +157,19 @@ class GzipTests(WritesCase):
         """InfluxDB gets the lines as they are."""
         for encoding in (b"gzip", b"GZIP", b"x-gzip"):
             self.write(gzip.compress(LINES), encoding)
-            head, _, body = self.far.accept().received().partition(b"\r\n\r\n")
-            self.assertEqual(body, LINES)
+            connection = self.far.accept()
+            head, _, body = connection.received().partition(b"\r\n\r\n")
+            connection.respond(204, [b"Connection: close"])
+            self.assertEqual(body, SENT)
             self.assertNotIn(b"encoding", head.lower())
 
     def test_other_encodings(self) -> None:
         """What is called anything else are lines as far as InfluxDB is concerned."""
         for encoding in (b"identity", b"deflate", b"br", b"gzip, gzip", b""):
             self.write(LINES, encoding)
-            self.assertTrue(self.far.accept().received().endswith(LINES))
+            connection = self.far.accept()
+            self.assertTrue(connection.received().endswith(SENT))
+            connection.respond(204, [b"Connection: close"])
 
     def assert_refused(self, body: bytes, status: int, error: str) -> None:
         """The body is refused in InfluxDB's words, and InfluxDB never hears of it."""
@@ -180,57 +187,97 @@ class GzipTests(WritesCase):
 
     def test_bomb(self) -> None:
         """A body that becomes too large; the largest one that does not is written."""
-        largest = b"#" * MAX_WRITE_BODY_BYTES
+        largest = LINES + b"#" * (MAX_WRITE_BODY_BYTES - len(LINES))
         self.assert_refused(gzip.compress(largest + b"#"), 413, "Request Entity Too Large")
         self.write(gzip.compress(largest), b"gzip")
-        self.assertTrue(self.far.accept().received().endswith(largest))
+        self.assertTrue(self.far.accept().received().endswith(SENT))
 
 
-class TurnsTests(WritesCase):
-    """InfluxDB gets a few writes at a time, and strangers who leave disturb nobody."""
+class LinesTests(WritesCase):
+    """Each line is checked, and has a timestamp of its own, before it travels."""
 
-    def test_bound(self) -> None:
-        """The others wait; each one's turn comes when another's is over, however it ended."""
-        answers = [self.write() for _ in range(WRITES_AT_ONCE + 3)]
-        self.assertEqual(self.far.waiting, WRITES_AT_ONCE)
-        connections = [self.far.accept() for _ in range(WRITES_AT_ONCE)]
-        connections[0].respond(204)
-        self.assertEqual(self.successResultOf(answers[0]), STORED)
-        self.assertEqual(connections[0].received().count(b"POST"), 2)
-        connections[1].hang_up()
-        self.assert_unavailable(self.successResultOf(answers[1]))
-        self.assertEqual(self.far.waiting, 1)
-        self.assertNoResult(answers[-1])
+    def sent(self, body: bytes) -> bytes:
+        """What reaches InfluxDB of a body."""
+        self.write(body)
+        return self.far.accept().received().partition(b"\r\n\r\n")[2]
+
+    def test_stamped(self) -> None:
+        """Lines without a time share one that is ours, so that to send them again changes nothing."""
+        self.assertEqual(self.sent(b"a f=1\nb f=2 7\nc f=3"), b"a f=1 %d\nb f=2 7000000000\nc f=3 %d" % (STAMP, STAMP))
+
+    def test_nothing_to_write(self) -> None:
+        """A body without lines is stored, as InfluxDB says; nothing reaches it."""
+        for body in (b"", b"\n", b"# a comment\n"):
+            self.assertEqual(self.successResultOf(self.write(body)), STORED)
+        self.assertEqual(self.far.waiting, 0)
+
+    def test_all_bad(self) -> None:
+        """A body of bad lines alone is refused in InfluxDB's words, and InfluxDB never hears of it."""
+        answer = self.successResultOf(self.write(b"garbage\nm f="))
+        self.assertEqual(answer.status, 400)
+        self.assertEqual(
+            json.loads(answer.body)["error"],
+            "unable to parse 'garbage': missing fields\nunable to parse 'm f=': missing field value",
+        )
+        error = b"unable to parse 'garbage': missing fields unable to parse 'm f=': missing field value"
+        self.assertEqual(dict(answer.headers)[b"X-Influxdb-Error"], error)
+        self.assertEqual(self.far.waiting, 0)
+
+    def test_some_bad(self) -> None:
+        """The good lines of a body are stored, and its writer is told of the bad ones."""
+        answer = self.write(b"garbage\n" + LINES)
+        connection = self.far.accept()
+        self.assertTrue(connection.received().endswith(b"\r\n\r\n" + SENT))
+        connection.respond(204)
+        told = self.successResultOf(answer)
+        error = "partial write: unable to parse 'garbage': missing fields dropped=0"
+        self.assertEqual((told.status, json.loads(told.body)), (400, {"error": error}))
+
+    def test_control_characters(self) -> None:
+        """What a stranger writes into a bad line does not reach a header."""
+        answer = self.successResultOf(self.write(b"m \x00\r\x7f=1"))
+        self.assertNotRegex(dict(answer.headers)[b"X-Influxdb-Error"], rb"[\x00-\x1f\x7f]")
+
+
+class CompanyTests(WritesCase):
+    """Writes for one destination travel together."""
+
+    def test_joined(self) -> None:
+        """Those who come while a write is in flight travel in the next one, and all are answered by it."""
+        first, connection = self.written()
+        others = [self.write(b"cpu load=%d" % number) for number in range(20)]
+        connection.received()
+        connection.respond(204)
+        self.assertEqual(self.successResultOf(first), STORED)
+        self.assertEqual(connection.received().count(b"cpu load="), 20)
+        connection.respond(204)
+        self.assertEqual([self.successResultOf(other) for other in others], [STORED] * 20)
 
     def test_every_turn_has_a_connection(self) -> None:
         """As many connections are kept as there are turns, so that under load none is opened and closed for a write."""
         self.assertEqual(WRITES_AT_ONCE, IDLE_CONNECTIONS)
 
-    def test_writer_goes_before_his_turn(self) -> None:
-        """A write whose writer has gone before its turn is never made, and its place in the line is free."""
-        for _ in range(WRITES_AT_ONCE):
-            self.write()
+    def test_many_destinations(self) -> None:
+        """However many destinations there are, InfluxDB gets a few writes at a time, and every one gets its turn."""
+        for number in range(WRITES_AT_ONCE + 3):
+            self.writes.write(Write(V1, Destination(f"db{number}")), LINES, None, "a writer")
+        self.assertEqual(self.far.waiting, WRITES_AT_ONCE)
         connections = [self.far.accept() for _ in range(WRITES_AT_ONCE)]
-        gone, patient = self.write(b"gone f=1"), self.write(b"patient f=1")
-        gone.cancel()
-        self.assert_unavailable(self.successResultOf(gone))
         connections[0].received()
         connections[0].respond(204)
-        self.assertIn(b"patient", connections[0].received())
-        connections[0].respond(204)
-        self.assertEqual(self.successResultOf(patient), STORED)
-        self.assertEqual(connections[0].received(), b"")
+        self.assertIn(b"POST", connections[0].received())
+        connections[1].hang_up()
+        self.assertEqual(self.far.waiting, 1)
 
-    def test_writer_goes_during_his_turn(self) -> None:
-        """A write that has begun is finished, though nobody waits for its answer, and then its turn is over."""
+    def test_writer_goes(self) -> None:
+        """A write whose writer has gone is made all the same, and nobody is disturbed."""
         answer, connection = self.written()
-        others = [self.write() for _ in range(WRITES_AT_ONCE)]
+        other = self.write()
         answer.cancel()
         self.assert_unavailable(self.successResultOf(answer))
         self.assertFalse(connection.is_closed)
-        self.assertEqual(self.far.waiting, WRITES_AT_ONCE - 1)
         connection.received()
         connection.respond(204)
         self.assertIn(b"POST", connection.received())
         connection.respond(204)
-        self.assertEqual(self.successResultOf(others[-1]), STORED)
+        self.assertEqual(self.successResultOf(other), STORED)

@@ -233,7 +233,7 @@ class GatewayTests(InfluxdCase):
 
     async def write(self, body: bytes, write: Write, encoding: bytes | None = None) -> Answer:
         """What a stranger hears."""
-        return await Writes(self.upstream(), Complaints(reactor)).write(write, body, encoding, "a writer")
+        return await Writes(self.upstream(), reactor, Complaints(reactor)).write(write, body, encoding, "a writer")
 
     async def test_write(self) -> None:
         """A stranger's write is stored, with the precision that he means."""

@@ -94,7 +94,7 @@ class Gateway(Service):
         complaints = Complaints(self._reactor)
         return Routes(
             Policy(self._settings.expose),
-            Writes(HttpUpstream(self._agent, url, self._reactor), complaints),
+            Writes(HttpUpstream(self._agent, url, self._reactor), self._reactor, complaints),
             HttpPassThrough(self._agent, url, self._reactor),
             complaints,
         )

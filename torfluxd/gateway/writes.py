@@ -1,7 +1,8 @@
 """Strangers' writes on their way to InfluxDB, each told its own truth.
 
-A writer hears InfluxDB's own answer about his lines. He never hears of a fault that is the vendor's: then he is told
-to come back, in words that are the same whatever is wrong.
+Bad lines never leave here; the good ones each have a timestamp, and travel with others' (see `lanes`). A writer hears
+InfluxDB's own answer about his lines. He never hears of a fault that is the vendor's: then he is told to come back, in
+words that are the same whatever is wrong.
 """
 
 from __future__ import annotations
@@ -9,16 +10,20 @@ from __future__ import annotations
 from collections.abc import Hashable
 from functools import cache
 from http import HTTPStatus
-from typing import Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
-from torfluxd.boundaries import Answer, Fate, Reply
+from torfluxd.boundaries import Answer, Batch, Fate, Reply, Upstream
 from torfluxd.gateway.complaints import Complaints
-from torfluxd.influx.dialect import Dialect, Write, write_target
+from torfluxd.gateway.lanes import Lanes
+from torfluxd.influx.check import Checked, check
+from torfluxd.influx.dialect import Dialect, Write
 from torfluxd.influx.inflate import GzipFault, inflate
+from torfluxd.influx.stamp import Stamper, stamp_lines
 
-__all__ = ["MAX_WRITE_BODY_BYTES", "WriteUpstream", "Writes", "too_large", "unavailable"]
+__all__ = ["MAX_WRITE_BODY_BYTES", "Writes", "too_large", "unavailable"]
 
 MAX_WRITE_BODY_BYTES = 2 * 1024 * 1024
 """The most that one write may hold, as it arrives and inflated: twice what Telegraf's batches of 1000 points come to if
@@ -26,22 +31,13 @@ each has 1000 bytes. influxd takes 25 MB (`max-body-size`); but we hold the bodi
 body is inflated at a stretch, in which nobody else is served."""
 
 WRITES_AT_ONCE = 16
-"""How many writes InfluxDB gets at a time; the others wait their turn, lest each opens a connection. On loopback, with
-one point a write: 1000 writes/s with one at a time, 2000 with 4, 2200 with 16, 2300 with 64; then we are the limit."""
+"""How many writes InfluxDB gets at a time, one for each destination; the others wait their turn, lest a stranger who
+thinks of many destinations opens as many connections."""
 
 RETRY_AFTER_SECONDS = 30
 """When a writer may come back: about as long as a restart of InfluxDB takes."""
 
 _WRITTEN = Answer(HTTPStatus.NO_CONTENT)
-
-_T = TypeVar("_T")
-
-
-class WriteUpstream(Protocol):
-    """Where single writes go."""
-
-    def post_write(self, target: bytes, lines: bytes) -> Deferred[Reply]:
-        """Send lines to a request target, once; ends as :meth:`torfluxd.boundaries.Upstream.send` does."""
 
 
 @cache
@@ -59,16 +55,19 @@ def too_large(dialect: Dialect) -> Answer:
 
 
 class Writes:
-    """Brings each write to InfluxDB, and its answer back.
+    """Checks the lines of each write, stamps them, brings them to InfluxDB, and the answer back.
 
     :param upstream: where to.
-    :param complaints: told why writes could not be stored.
+    :param clock: measures for how long writers who were refused travel alone.
+    :param complaints: tells the operator what is wrong with InfluxDB.
+    :param stamper: gives lines without a timestamp theirs.
     """
 
-    def __init__(self, upstream: WriteUpstream, complaints: Complaints) -> None:
-        self._upstream = upstream
-        self._complaints = complaints
-        self._turns = DeferredSemaphore(WRITES_AT_ONCE)
+    def __init__(
+        self, upstream: Upstream, clock: IReactorTime, complaints: Complaints, stamper: Stamper | None = None
+    ) -> None:
+        self._lanes = Lanes(_InTurns(upstream, complaints), clock)
+        self._stamper = stamper or Stamper()
 
     def write(self, write: Write, body: bytes, content_encoding: bytes | None, writer: Hashable) -> Deferred[Answer]:
         """Write the lines of one body.
@@ -79,39 +78,55 @@ class Writes:
             the body is lines.
         :param writer: whose lines these are.
         :returns: a Deferred that fires with the answer, and never fails. To cancel it is to say that the writer has
-            gone: if the write has not begun, it never does; if it has, it ends as if he were there.
+            gone; his lines are written as if he were there.
         """
         lines = inflate(body, MAX_WRITE_BODY_BYTES) if _is_gzip(content_encoding) else body
         if lines is GzipFault.TOO_LARGE:
             return succeed(too_large(write.dialect))
         if isinstance(lines, GzipFault):
             return succeed(write.dialect.refuse(HTTPStatus.BAD_REQUEST, lines.value))
-        return Deferred.fromCoroutine(self._write_in_turn(write, lines))
+        checked = check(lines, write.precision)
+        told = _told_of_bad_lines(write.dialect, checked) if checked.bad else _WRITTEN
+        if not checked.points:
+            return succeed(told)
+        stamped = stamp_lines(checked.lines, self._stamper.stamp(), write.precision, checked.timestamps)
+        written = self._lanes.write(write.destination, stamped, checked.points, writer)
+        return written.addCallbacks(_answer, _gone, callbackArgs=(write.dialect, told), errbackArgs=(write.dialect,))
 
-    async def _write_in_turn(self, write: Write, lines: bytes) -> Answer:
-        """Wait for a turn, write, and say what came of it."""
-        try:
-            await self._turns.acquire()
-            reply = await _watch(self._post(write, lines))
-        except CancelledError:
-            return unavailable(write.dialect)  # to nobody: the writer has gone
-        return _answer(write.dialect, reply)
 
-    def _post(self, write: Write, lines: bytes) -> Deferred[Reply]:
-        """Write, and let the next have his turn when that is over, whether or not anybody waits for the reply."""
-        posted = self._upstream.post_write(write_target(write), lines)
-        return posted.addCallback(self._note).addBoth(self._end_turn)
+class _InTurns:
+    """An upstream that gets a few writes at a time, however many destinations strangers think of."""
+
+    def __init__(self, upstream: Upstream, complaints: Complaints) -> None:
+        self._upstream = upstream
+        self._complaints = complaints
+        self._turns = DeferredSemaphore(WRITES_AT_ONCE)
+
+    def send(self, batch: Batch) -> Deferred[Reply]:
+        """Send a batch when its turn comes; see :meth:`torfluxd.boundaries.Upstream.send`."""
+        sent: Deferred[Reply] = self._turns.run(self._upstream.send, batch)
+        return sent.addCallback(self._note)
 
     def _note(self, reply: Reply) -> Reply:
-        """Tell the operator when a write could not be stored."""
+        """Tell the operator what keeps writes from being stored."""
         if reply.fate is Fate.POSTPONE:
             self._complaints.note(reply.reason)
         return reply
 
-    def _end_turn(self, outcome: _T) -> _T:
-        """Let the next one have his."""
-        self._turns.release()
-        return outcome
+
+_: type[Upstream] = _InTurns
+
+
+def _told_of_bad_lines(dialect: Dialect, checked: Checked) -> Answer:
+    """What a writer hears of bad lines, in influxd's own words (tried with 1.6.7); the good ones are stored."""
+    told = "\n".join(map(str, checked.bad))
+    return dialect.refuse(HTTPStatus.BAD_REQUEST, f"partial write: {told} dropped=0" if checked.points else told)
+
+
+def _gone(failure: Failure, dialect: Dialect) -> Answer:
+    """What nobody hears: the writer has gone."""
+    failure.trap(CancelledError)
+    return unavailable(dialect)
 
 
 def _is_gzip(content_encoding: bytes | None) -> bool:
@@ -119,17 +134,13 @@ def _is_gzip(content_encoding: bytes | None) -> bool:
     return content_encoding is not None and content_encoding.lower() in {b"gzip", b"x-gzip"}
 
 
-def _watch(deferred: Deferred[_T]) -> Deferred[_T]:
-    """Wait for a Deferred without the power to cancel it."""
-    watcher: Deferred[_T] = Deferred()
-    deferred.chainDeferred(watcher)
-    return watcher
+def _answer(reply: Reply, dialect: Dialect, told: Answer) -> Answer:
+    """What a writer hears; `told` when his good lines are stored.
 
-
-def _answer(dialect: Dialect, reply: Reply) -> Answer:
-    """What a writer hears. A reply that was too long to be held has no body: then its error stands in its header."""
+    A reply that was too long to be held has no body: then its error stands in its header.
+    """
     if reply.fate is Fate.DELIVERED:
-        return _WRITTEN
+        return told
     if reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return too_large(dialect)
     if reply.fate is Fate.POSTPONE or reply.status is None:

@@ -182,6 +182,17 @@ def answer_statement(query: bytes, form: bytes = b"") -> Answer:
     return DATABASE_CREATED if _CREATE_DATABASE.fullmatch(statement) else NOT_FOUND
 
 
+def _go_json(text: str) -> bytes:
+    """A string as Go's encoding/json writes it: in UTF-8, and harmless in a web page."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        quoted = quoted.replace(character, f"\\u{ord(character):04x}")
+    return quoted.encode("utf-8")
+
+
+_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
+
+
 def _read_write_v1(query: bytes) -> Write | Answer:
     """Read a write of 1.x. Credentials (`u`, `p`) and parameters that it does not know are left behind."""
     parameters = read_parameters(query)
@@ -204,9 +215,10 @@ def _read_write_v1(query: bytes) -> Write | Answer:
 
 def _refuse_v1(status: int, text: str, retry_after_seconds: int | None = None) -> Answer:
     """Say no as 1.x does: in a JSON object, and once more in a header."""
-    error = (b"X-Influxdb-Error", text.encode("utf-8")[:MAX_ERROR_HEADER_BYTES])
+    # influxd puts a space where a line breaks, and so do we for whatever no header may hold.
+    error = (b"X-Influxdb-Error", _CONTROLS.sub(b" ", text.encode("utf-8")[:MAX_ERROR_HEADER_BYTES]))
     headers = (_JSON, error)
-    body = json.dumps({"error": text}, separators=(",", ":")).encode("ascii") + b"\n"
+    body = b'{"error":%b}\n' % _go_json(text)
     if retry_after_seconds is None:
         return Answer(status, headers, body)
     return Answer(status, (*headers, (b"Retry-After", b"%d" % retry_after_seconds)), body)
