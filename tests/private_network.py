@@ -28,6 +28,7 @@ class JoinableNetwork:
 
 _running: list[subprocess.Popen[str]] = []
 _ready: list[JoinableNetwork] = []
+_last_words: list[str] = []
 
 
 def begin_network() -> None:
@@ -50,7 +51,8 @@ def private_network() -> JoinableNetwork:
         line = process.stdout.readline()
         if not line:
             assert process.stderr is not None
-            raise AssertionError(f"the private Tor network did not come up: {process.stderr.read()}")
+            _last_words.append(process.stderr.read())  # there is more than one test to be told
+            raise AssertionError(f"the private Tor network did not come up: {''.join(_last_words)}")
         said = json.loads(line)
         _ready.append(JoinableNetwork(Path(said["tor_binary"]), Path(said["defaults_torrc"])))
     return _ready[0]
@@ -63,3 +65,4 @@ def end_network() -> None:
             process.terminate()
             process.communicate(timeout=END_SECONDS)
     _ready.clear()
+    _last_words.clear()

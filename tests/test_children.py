@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from torfluxd.children import Child, Keeper
@@ -31,8 +32,12 @@ from torfluxd.children import Keeper
 
 keeper = Keeper()
 
+def hold():
+    pass
+
 async def main():
     keeper.start(reactor)
+    hold()
     directory = keeper.directory("children-test-")
     (directory / "file").touch()
     sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -45,6 +50,21 @@ reactor.addSystemEventTrigger("before", "shutdown", lambda: keeper.stop())
 reactor.run()
 """
 """A program that starts three children and waits."""
+
+HOLDING_PARENT = PARENT.replace(
+    "    pass\n",
+    """
+    import os, time
+    directory = keeper.directory("held-")
+    if os.fork() == 0:
+        os.close(1)
+        give_up = time.monotonic() + 30
+        while directory.exists() and time.monotonic() < give_up:
+            time.sleep(0.05)
+        os._exit(0)
+""",
+)
+"""It has another child, not of the keeper's, that holds its pipes open until everything is gone."""
 
 GONE_SECONDS = 10.0
 
@@ -95,7 +115,9 @@ class KeeperTests(KeeperCase):
         """A child that ignores SIGTERM is killed after its grace."""
         child = await self.spawned("stubborn", STUBBORN)
         self.assertTrue(comes_to_pass(lambda: bool((self.directory / "stubborn").read_text())))  # it ignores the signal
+        begun = time.monotonic()
         await self.keeper.stop()
+        self.assertLess(time.monotonic() - begun, GONE_SECONDS)
         self.assertFalse(is_running(child.pid))
 
     async def test_what_a_child_started_ends_as_well(self) -> None:
@@ -126,6 +148,47 @@ class KeeperTests(KeeperCase):
         error = await self.assertFailure(self.keeper.spawn("x", ["/nowhere"], self.directory / "x"), ChildError)
         self.assertIn("No such file", str(error))
 
+    async def test_many_children_are_no_trouble(self) -> None:
+        """Dozens of children, some of which end by themselves, are all told of, and none is left."""
+        quick = [await self.spawned(f"quick{number}", ["true"]) for number in range(20)]
+        slow = [await self.spawned(f"slow{number}", ["sleep", "600"]) for number in range(20)]
+        self.assertEqual([0] * 20, [await child.when_ended() for child in quick])
+        await self.keeper.stop()
+        self.assertEqual([-signal.SIGTERM] * 20, [await child.when_ended() for child in slow])
+
+    async def test_what_a_child_leaves_behind_when_it_ends_is_ended(self) -> None:
+        """When a child ends by itself, what it started and left running ends too."""
+        shell = await self.spawned("shell", ["sh", "-c", "sleep 600 & echo $!"])
+        self.assertEqual(0, await shell.when_ended())
+        left = int((self.directory / "shell").read_text())
+        self.assertTrue(comes_to_pass(lambda: not is_running(left)))
+
+    async def test_a_child_has_nothing_of_ours(self) -> None:
+        """A child's input is empty, its environment is what it is given, and no file of ours is open in it."""
+        show = "import os; print(os.read(0, 1), os.environ.get('WORD'), sorted(os.listdir('/proc/self/fd')))"
+        env = {**os.environ, "WORD": "given"}
+        child = await self.keeper.spawn("child", [sys.executable, "-c", show], self.directory / "child", env)
+        await child.when_ended()
+        # 3 is the listing's own.
+        self.assertEqual("b'' given ['0', '1', '2', '3']\n", (self.directory / "child").read_text())
+
+    async def test_a_directory_is_private(self) -> None:
+        """A temporary directory is for its owner alone, and each call makes another."""
+        other = self.keeper.directory("children-test-")
+        self.assertNotEqual(self.directory, other)
+        self.assertEqual([0o700] * 2, [path.stat().st_mode & 0o777 for path in (other, other.parent)])
+
+    async def test_stopping_twice_is_stopping_once(self) -> None:
+        """A second stop, during the first and after it, does no harm; nothing starts any more."""
+        child = await self.spawned("child", SLEEP)
+        first, second = self.keeper.stop(), self.keeper.stop()
+        late = self.spawned("late", SLEEP)
+        await self.assertFailure(Deferred.fromCoroutine(late), ChildError)
+        await first
+        await second
+        await self.keeper.stop()
+        self.assertFalse(is_running(child.pid))
+
     async def test_a_killed_keeper_takes_its_children_along(self) -> None:
         """Should the keeper itself be killed, the kernel ends its children, and their end is told."""
         child = await self.spawned("child", SLEEP)
@@ -136,21 +199,30 @@ class KeeperTests(KeeperCase):
         late = self.keeper.spawn("late", SLEEP, self.directory / "late")
         error = await self.assertFailure(late, ChildError)
         self.assertIn("has ended", str(error))
-        shutil.rmtree(self.directory)  # this one could not
+        await self.keeper.stop()
+        self.assertFalse(self.directory.exists())
 
 
 class ParentTests(TestCase):
     """However the parent ends."""
 
-    def ended_by(self, number: signal.Signals) -> None:
-        """The parent gets this signal; then nothing of it is left."""
-        with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
-            self.addCleanup(parent.kill)
-            assert parent.stdout is not None
-            directory, *pids = parent.stdout.readline().split()
-            self.assertTrue(all(is_running(int(pid)) for pid in pids))
+    def ended_by(
+        self, number: signal.Signals, program: str = PARENT, cwd: Path | None = None, whole_group: bool = False
+    ) -> None:
+        """The parent, or its whole process group, gets this signal; then nothing of it is left."""
+        command = [sys.executable, "-P", "-c", program]
+        parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True)
+        self.addCleanup(parent.communicate)
+        self.addCleanup(parent.kill)
+        assert parent.stdout is not None
+        directory, *pids = parent.stdout.readline().split()
+        self.assertTrue(all(is_running(int(pid)) for pid in pids))
+        self.assertNotIn(parent.pid, [os.getsid(int(pid)) for pid in pids])  # Ctrl-C is for the parent alone
+        if whole_group:
+            os.killpg(parent.pid, number)
+        else:
             parent.send_signal(number)
-            parent.wait(GONE_SECONDS)
+        parent.wait(GONE_SECONDS)
         self.assertTrue(comes_to_pass(lambda: not any(is_running(int(pid)) for pid in pids)))
         self.assertTrue(comes_to_pass(lambda: not Path(directory).exists()))
 
@@ -159,9 +231,19 @@ class ParentTests(TestCase):
         self.ended_by(signal.SIGKILL)
 
     def test_ctrl_c_leaves_nothing(self) -> None:
-        """Ctrl-C leaves no process and no directory."""
-        self.ended_by(signal.SIGINT)
+        """Ctrl-C, which a terminal sends to all that it sees, leaves no process and no directory."""
+        self.ended_by(signal.SIGINT, whole_group=True)
 
     def test_sigterm_leaves_nothing(self) -> None:
         """SIGTERM leaves no process and no directory."""
         self.ended_by(signal.SIGTERM)
+
+    def test_a_kill_leaves_nothing_even_when_the_pipe_stays_open(self) -> None:
+        """Kill -9 of a parent whose other child holds the pipe to the keeper open leaves nothing as well."""
+        self.ended_by(signal.SIGKILL, program=HOLDING_PARENT)
+
+    def test_what_lies_in_the_working_directory_is_not_run(self) -> None:
+        """A Python file in the directory where we are started, whatever its name, is not taken for the keeper's own."""
+        with tempfile.TemporaryDirectory() as name:
+            Path(name, "json.py").write_text("raise SystemExit('this was not to be run')")
+            self.ended_by(signal.SIGTERM, cwd=Path(name))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.python import usage
 
 from torfluxd.children import Keeper
@@ -27,7 +27,8 @@ class TestnetOptions(usage.Options):
 
     longdesc = """\
 Run a private Tor network on 127.0.0.1: three directory authorities and three relays, ready in less than a minute. It
-runs until Ctrl-C, and leaves no process and no temporary file behind. Nothing of it reaches the real Tor network.
+runs until Ctrl-C, and leaves no process and no temporary file behind; a directory that was named keeps what is in it,
+the logs above all. Nothing of it reaches the real Tor network.
 """
     optFlags = [["json", None, "When it is ready, say so in one JSON object on standard output."]]
     optParameters = [
@@ -68,7 +69,7 @@ class Testnet:
         """Start the network, say that it is ready, and wait to be cancelled.
 
         :returns: 0 when it was cancelled once it was ready.
-        :raises TorfluxdError: it could not be started.
+        :raises TorfluxdError: it could not be started, or one of its tors ended.
         """
         keeper = Keeper()
         keeper.start(self.reactor)
@@ -76,13 +77,15 @@ class Testnet:
             network = PrivateNetwork(self.reactor, self._directory(keeper), keeper, self.tor_binary)
             seconds = await network.start(self._say)
             self._tell_ready(network, seconds)
-            return await self._until_cancelled()
+            with contextlib.suppress(CancelledError):
+                await network.watch()
+            return 0
         finally:
             await keeper.stop()
 
     def _directory(self, keeper: Keeper) -> Path:
         if self.directory is None:
-            return keeper.directory("torfluxd-testnet-")
+            return keeper.directory("testnet-")
         directory = self.directory.absolute()
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,9 +117,3 @@ class Testnet:
             file=self.out,
             flush=True,
         )
-
-    async def _until_cancelled(self) -> int:
-        forever: Deferred[None] = Deferred()
-        with contextlib.suppress(CancelledError):
-            await forever
-        return 0
