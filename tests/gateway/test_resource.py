@@ -96,14 +96,14 @@ class AnswersTests(ResourceTestCase):
         self.assertEqual(visitor.answers()[0].headers, [("Content-Length", "1")])
 
     def test_what_the_site_sees(self) -> None:
-        """The site sees the method, the whole target and every header, wherever the resource hangs."""
+        """The site sees the method, every header, and the target below the place where the resource hangs."""
         root = Resource()
         root.putChild(b"metrics", GatewayResource(self.site))
         visitor = Visitor(WebSite(root, reactor=self.clock))
         for _ in range(2):
             visitor.send(b"PUT /metrics/a%20b?c=d HTTP/1.1\r\nHost: x\r\nX-A: b\r\nX-A: c\r\n\r\n")
         first, second = self.site.heads
-        self.assertEqual((first.method, first.target), (b"PUT", b"/metrics/a%20b?c=d"))
+        self.assertEqual((first.method, first.target), (b"PUT", b"/a%20b?c=d"))
         self.assertEqual(sorted(first.headers), [(b"host", b"x"), (b"x-a", b"b"), (b"x-a", b"c")])
         self.assertEqual(first.writer, second.writer)
         self.assertEqual([answer.header("Server") for answer in visitor.answers()], [None, None])

@@ -8,10 +8,11 @@ and from adding headers. What hostile strangers can reach is better served by `f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
-from typing import Final
+from typing import Final, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,6 +26,7 @@ from zope.interface import implementer
 
 from torfluxd.gateway.exchange import Answer, Collect, Head, Plan, Site
 from torfluxd.gateway.faults import log_fault
+from torfluxd.gateway.site import InfluxdbSite
 from torfluxd.gateway.streams import Stream
 from torfluxd.gateway.wire import (
     INTERNAL_ERROR,
@@ -34,6 +36,8 @@ from torfluxd.gateway.wire import (
     response_headers,
     told_length,
 )
+from torfluxd.influx.agent import InfluxdbReactor
+from torfluxd.influx.url import parse_influxdb_url
 
 __all__ = ["GatewayResource", "gateway_site"]
 
@@ -44,9 +48,13 @@ _TOO_LARGE: Final = encode_answer(Answer(413), to_head=False, closes=True)
 
 
 class GatewayResource(Resource):
-    """Serves a site, for requests of any method and path below where it is put; the site sees the target whole.
+    """Serves a site, for requests of any method and path below where it is put.
 
-    :param site: decides on every request.
+    In front of an InfluxDB, below `/influx` of an application's own web server::
+
+        root.putChild(b"influx", GatewayResource.for_influxdb(reactor, "http://127.0.0.1:8086"))
+
+    :param site: decides on every request; it sees the target below where the resource is put.
     """
 
     isLeaf = True
@@ -54,12 +62,30 @@ class GatewayResource(Resource):
     def __init__(self, site: Site) -> None:
         Resource.__init__(self)
         self._site = site
+        self._close: Callable[[], Deferred[None]] = lambda: succeed(None)
+
+    @classmethod
+    def for_influxdb(cls, reactor: IReactorTime, influxdb: str) -> GatewayResource:
+        """What the gateway's onion service serves: writes alone reach InfluxDB.
+
+        :param reactor: Twisted's own, or another that connects, and looks up names where `influxdb` is one.
+        :param influxdb: as `--influxdb` takes it.
+        :raises SettingsError: that is no place of an InfluxDB.
+        """
+        site = InfluxdbSite(cast(InfluxdbReactor, reactor), parse_influxdb_url(influxdb))
+        resource = cls(site)
+        resource._close = site.close
+        return resource
+
+    def close(self) -> Deferred[None]:
+        """Close what was opened for InfluxDB and has no work. Fires when that is done; never fails."""
+        return self._close()
 
     def render(self, request: Request) -> int:
         """Answer a request."""
         head = Head(
             method=request.method,
-            target=request.uri,
+            target=_target_below(request.uri, len(request.prepath or ())),
             headers=[
                 (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
             ],
@@ -72,6 +98,12 @@ class GatewayResource(Resource):
         except Exception:
             exchange.failed(Failure())
         return NOT_DONE_YET
+
+
+def _target_below(uri: bytes, segments: int) -> bytes:
+    """A request target without its first segments, otherwise byte for byte."""
+    path, question, query = uri.partition(b"?")
+    return b"/" + b"/".join(path.split(b"/")[1 + segments :]) + question + query
 
 
 @implementer(IPushProducer)

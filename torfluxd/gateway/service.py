@@ -22,16 +22,11 @@ import torfluxd
 from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
 from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.circuits import CircuitFactory
-from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
 from torfluxd.gateway.front import Front
 from torfluxd.gateway.identity import find_key
-from torfluxd.gateway.policy import Policy
-from torfluxd.gateway.routes import Routes
-from torfluxd.gateway.writes import Writes
-from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
-from torfluxd.influx.passthrough import HttpPassThrough
-from torfluxd.influx.upstream import HttpUpstream
+from torfluxd.gateway.site import InfluxdbSite
+from torfluxd.influx.agent import InfluxdbReactor
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
@@ -86,18 +81,8 @@ class Gateway(Service):
         self._doors: list[Door] = []
         self._ports: list[IListeningPort] = []
         self._coming_up: Deferred[None] | None = None
-        self._agent = influxdb_agent(reactor, settings.influxdb)
-        self._front = Front(self._make_site(), Bounds(), reactor)
-
-    def _make_site(self) -> Routes:
-        url = self._settings.influxdb
-        complaints = Complaints(self._reactor)
-        return Routes(
-            Policy(self._settings.expose),
-            Writes(HttpUpstream(self._agent, url, self._reactor), self._reactor, complaints),
-            HttpPassThrough(self._agent, url, self._reactor),
-            complaints,
-        )
+        self._site = InfluxdbSite(reactor, settings.influxdb, settings.expose)
+        self._front = Front(self._site, Bounds(), reactor)
 
     def prepare(self) -> None:
         """Claim the state directory, find the key and the tor, and read the endpoints.
@@ -212,7 +197,7 @@ class Gateway(Service):
         await self._front.drain(DRAIN_SECONDS)
         if self._tor is not None:
             await self._tor.stopService()
-        await self._agent.close()
+        await self._site.close()
         for door in self._doors:
             door.remove()
         if self._state is not None:
