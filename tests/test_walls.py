@@ -45,7 +45,7 @@ HOUSE = (
 
 USERS = {
     "txtorcon": {"torfluxd.onion.control"},
-    "treq": {"torfluxd.influx.upstream"},
+    "treq": {"torfluxd.influx.post"},
     "twisted.internet.reactor": {
         "torfluxd.cli",
         "torfluxd.demo",

@@ -13,7 +13,19 @@ from typing import Protocol
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
-__all__ = ["Answer", "Batch", "Destination", "Fate", "Header", "Lease", "Reply", "Spool", "SpoolCounts", "Upstream"]
+__all__ = [
+    "Answer",
+    "Batch",
+    "Destination",
+    "Fate",
+    "Header",
+    "Lease",
+    "Refusal",
+    "Reply",
+    "Spool",
+    "SpoolCounts",
+    "Upstream",
+]
 
 
 Header = tuple[bytes, bytes]
@@ -72,7 +84,25 @@ class Fate(enum.Enum):
     """Nothing is known against it: try again later."""
 
     REJECT = "reject"
-    """It was refused for its content: trying again changes nothing."""
+    """It was refused for its content or its size: trying again changes nothing."""
+
+    NO_DESTINATION = "no destination"
+    """There is no such database, bucket or retention policy. If a stranger made it up, that is a refusal; if it is the
+    vendor's, it will be back: whoever knows whose it is decides. Everybody else tries again later."""
+
+
+@frozen
+class Refusal:
+    """Lines of a batch that were refused, while its others are stored.
+
+    :ivar lines: whole lines, separated by newlines.
+    :ivar points: how many.
+    :ivar reason: why, in one sentence for a log, without anything out of the lines.
+    """
+
+    lines: bytes = field(repr=lambda lines: f"<{len(lines)} bytes>")
+    points: int
+    reason: str
 
 
 @frozen
@@ -85,6 +115,8 @@ class Reply:
     :ivar headers: the headers of the answer that a writer may see (`Content-Type`, `X-Influxdb-Error`).
     :ivar body: the body of the answer, bounded; for the writer, never for a log.
     :ivar retry_after_seconds: how long the other side asks us to wait, or None.
+    :ivar refused: of a rejected batch, exactly the lines that were refused, if whoever sent it has found that out: then
+        all others are stored. Empty if he has not.
     """
 
     fate: Fate
@@ -93,6 +125,7 @@ class Reply:
     headers: Sequence[Header] = ()
     body: bytes = field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
     retry_after_seconds: float | None = None
+    refused: Sequence[Refusal] = ()
 
 
 class Upstream(Protocol):
@@ -125,8 +158,11 @@ class Lease(Protocol):
     def delivered(self) -> Deferred[None]:
         """It is stored upstream: forget it. Fires when that is as durable as the spool is."""
 
-    def rejected(self, reason: str) -> Deferred[None]:
-        """It was refused for its content, with this reason: set it aside, and block nobody."""
+    def rejected(self, reason: str, refused: Sequence[Refusal] = ()) -> Deferred[None]:
+        """It was refused for its content, with this reason: set it aside, and block nobody.
+
+        :param refused: the lines to set aside, when all others of the batch are stored; by default the whole batch.
+        """
 
     def put_back(self) -> Deferred[None]:
         """It could not be sent now: it is the first to be lent again."""

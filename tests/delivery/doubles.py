@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from attrs import define, field
@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
-from torfluxd.boundaries import Batch, Fate, Lease, Reply, Spool, SpoolCounts, Upstream
+from torfluxd.boundaries import Batch, Fate, Lease, Refusal, Reply, Spool, SpoolCounts, Upstream
 from torfluxd.delivery.spool import MemorySpool
 
 T = TypeVar("T")
@@ -116,9 +116,9 @@ class SlowLease:
         """Forget it, in a second."""
         return self.give_back(self.lease.delivered)
 
-    def rejected(self, reason: str) -> Deferred[None]:
+    def rejected(self, reason: str, refused: Sequence[Refusal] = ()) -> Deferred[None]:
         """Set it aside, in a second."""
-        return self.give_back(lambda: self.lease.rejected(reason))
+        return self.give_back(lambda: self.lease.rejected(reason, refused))
 
     def put_back(self) -> Deferred[None]:
         """Put it back, in a second."""

@@ -16,6 +16,7 @@ from torfluxd.gateway.routes import MAX_REMEMBERED_TARGET_BYTES, MAX_STATEMENT_B
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
 from torfluxd.influx.dialect import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG
 from torfluxd.influx.passthrough import HttpPassThrough
+from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.settings import Expose
 
@@ -31,7 +32,11 @@ class RoutesCase(SynchronousTestCase):
         """Connect nothing yet."""
         self.far = FarSide()
         complaints = Complaints(Clock())
-        writes = Writes(HttpUpstream(self.far.agent, self.far.url, self.far.reactor), self.far.reactor, complaints)
+        writes = Writes(
+            HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor),
+            self.far.reactor,
+            complaints,
+        )
         pass_through = HttpPassThrough(self.far.agent, self.far.url, self.far.reactor)
         self.routes = Routes(Policy(self.expose), writes, pass_through, complaints)
 

@@ -15,6 +15,7 @@ from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, WRITES_AT_ONCE, Writes
 from torfluxd.influx.agent import IDLE_CONNECTIONS
 from torfluxd.influx.dialect import V1, Write
+from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.stamp import Stamper
 from torfluxd.influx.upstream import ANSWER_SECONDS, HttpUpstream
 
@@ -32,7 +33,7 @@ class WritesCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect nothing yet."""
         self.far = FarSide()
-        upstream = HttpUpstream(self.far.agent, self.far.url, self.far.reactor)
+        upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor)
         self.writes = Writes(upstream, self.far.reactor, Complaints(self.far.reactor), Stamper(0, lambda: STAMP))
 
     def write(self, body: bytes = LINES, encoding: bytes | None = None) -> Deferred[Answer]:

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.influx.far_side import Connection, FarSide
 from torfluxd.boundaries import Batch, Destination, Fate, Reply
-from torfluxd.influx.upstream import ANSWER_SECONDS, MAX_ANSWER_BYTES, HttpUpstream, classify
+from torfluxd.influx.post import MAX_ANSWER_BYTES, AgentPoster
+from torfluxd.influx.upstream import ANSWER_SECONDS, HttpUpstream, classify
 
 LINES = b"cpu load=0.5 1\ncpu load=0.6 2\n"
 BATCH = Batch(Destination("telemetry"), LINES, 2)
@@ -27,7 +28,7 @@ class UpstreamCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect nothing yet."""
         self.far = FarSide(self.address)
-        self.upstream = HttpUpstream(self.far.agent, self.far.url, self.far.reactor)
+        self.upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor)
 
     def sent(self, batch: Batch = BATCH) -> tuple[Deferred[Reply], Connection]:
         """Send a batch over a new connection."""
@@ -250,7 +251,9 @@ class NoAnswerTests(UpstreamCase):
 
     def test_deadline_can_be_chosen(self) -> None:
         """Through Tor, an answer takes longer."""
-        upstream = HttpUpstream(self.far.agent, self.far.url, self.far.reactor, timeout_seconds=90)
+        upstream = HttpUpstream(
+            AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor, timeout_seconds=90
+        )
         reply = upstream.send(BATCH)
         self.far.accept()
         self.far.reactor.advance(89)

@@ -33,6 +33,7 @@ from torfluxd.gateway.writes import Writes
 from torfluxd.influx.agent import InfluxdbAgent, influxdb_agent
 from torfluxd.influx.dialect import V1, Write
 from torfluxd.influx.passthrough import HttpPassThrough
+from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import parse_influxdb_url
 
@@ -100,7 +101,7 @@ class InfluxdCase(TestCase):
     def upstream(self, address: str = "", trust_root: Certificate | None = None) -> HttpUpstream:
         """An upstream to influxd, or to an address."""
         address = address or self.influxd.url
-        return HttpUpstream(self.agent(address, trust_root), parse_influxdb_url(address), reactor)
+        return HttpUpstream(AgentPoster(self.agent(address, trust_root), parse_influxdb_url(address), reactor), reactor)
 
     async def listen(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory | None = None) -> int:
         """Listen until the end, by default in front of influxd.

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torfluxd.boundaries import Batch, Fate, Lease, Spool, SpoolCounts
+from torfluxd.boundaries import Batch, Fate, Lease, Refusal, Spool, SpoolCounts
 from torfluxd.delivery.executor import Executor
 from torfluxd.delivery.ledger import Ledger
 from torfluxd.delivery.lending import BorrowedBatch, Kept
@@ -139,7 +139,7 @@ class DiskSpool:
         """Borrow the oldest batch that is not lent, or None when there is none."""
         return self._ask(Lend()).addCallback(self._lease)
 
-    def take_back(self, kept: Kept, fate: Fate, reason: str) -> Deferred[None]:
+    def take_back(self, kept: Kept, fate: Fate, reason: str, refused: Sequence[Refusal]) -> Deferred[None]:
         """End a lease; only the lease calls this."""
         return self._ask(GiveBack(kept, fate, reason)).addCallback(_nothing)
 
@@ -198,7 +198,7 @@ class DiskSpool:
 
     def _hand_over(self, asked: _Asked, result: Kept | None) -> None:
         if result is not None and asked.waiter.called:  # cancelled: nobody would ever give it back
-            self.take_back(result, Fate.POSTPONE, "").addErrback(_is_back_anyway)
+            self.take_back(result, Fate.POSTPONE, "", ()).addErrback(_is_back_anyway)
         asked.waiter.callback(result)
 
     def _note(self, report: Report) -> None:

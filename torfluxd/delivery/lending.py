@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
-from torfluxd.boundaries import Batch, Fate, Lease, SpoolCounts
+from torfluxd.boundaries import Batch, Fate, Lease, Refusal, SpoolCounts
 from torfluxd.errors import LeaseError
 
 __all__ = ["BATCH_OVERHEAD_BYTES", "BorrowedBatch", "DeadLetter", "Kept", "Lender", "Tally", "size_bytes"]
@@ -101,8 +102,8 @@ class Tally:
 class Lender(Protocol):
     """A spool, as its leases see it."""
 
-    def take_back(self, kept: Kept, fate: Fate, reason: str) -> Deferred[None]:
-        """The lease on a batch ended with this fate; `reason` is empty unless it was rejected."""
+    def take_back(self, kept: Kept, fate: Fate, reason: str, refused: Sequence[Refusal]) -> Deferred[None]:
+        """The lease on a batch ended with this fate; `reason` and `refused` are empty unless it was rejected."""
 
 
 @define(eq=False)
@@ -127,19 +128,19 @@ class BorrowedBatch:
         """It is stored upstream."""
         return self._give_back(Fate.DELIVERED)
 
-    def rejected(self, reason: str) -> Deferred[None]:
-        """It was refused for its content."""
-        return self._give_back(Fate.REJECT, reason)
+    def rejected(self, reason: str, refused: Sequence[Refusal] = ()) -> Deferred[None]:
+        """It, or only these lines of it, was refused for its content."""
+        return self._give_back(Fate.REJECT, reason, refused)
 
     def put_back(self) -> Deferred[None]:
         """It could not be sent now."""
         return self._give_back(Fate.POSTPONE)
 
-    def _give_back(self, fate: Fate, reason: str = "") -> Deferred[None]:
+    def _give_back(self, fate: Fate, reason: str = "", refused: Sequence[Refusal] = ()) -> Deferred[None]:
         if self._given_back:
             raise LeaseError("this lease was given back before: a batch has one fate")
         self._given_back = True
-        return self._lender.take_back(self._kept, fate, reason)
+        return self._lender.take_back(self._kept, fate, reason, refused)
 
 
 _lease_type: type[Lease] = BorrowedBatch

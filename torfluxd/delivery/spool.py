@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred, succeed
 
-from torfluxd.boundaries import Batch, Fate, Lease, Spool, SpoolCounts
+from torfluxd.boundaries import Batch, Fate, Lease, Refusal, Spool, SpoolCounts
 from torfluxd.delivery.lending import BATCH_OVERHEAD_BYTES, BorrowedBatch, DeadLetter, Kept, Tally, size_bytes
 
 __all__ = ["BATCH_OVERHEAD_BYTES", "DEAD_LETTER_LIMIT_BYTES", "DeadLetter", "MemorySpool"]
@@ -73,7 +74,7 @@ class MemorySpool:
         self._lent_bytes += kept.size_bytes
         return succeed(BorrowedBatch(self, kept))
 
-    def take_back(self, kept: Kept, fate: Fate, reason: str) -> Deferred[None]:
+    def take_back(self, kept: Kept, fate: Fate, reason: str, refused: Sequence[Refusal]) -> Deferred[None]:
         """End a lease; only the lease calls this.
 
         :returns: a Deferred that has fired.

@@ -65,7 +65,7 @@ class Trip:
             lease = await self._spool.lend()
             if lease is not None:
                 reply = await self._carry(lease)
-                if reply.fate is Fate.POSTPONE:
+                if reply.fate in (Fate.POSTPONE, Fate.NO_DESTINATION):
                     return reply
             elif not self._batch_put:
                 return None
@@ -73,7 +73,7 @@ class Trip:
     async def _carry(self, lease: Lease) -> Reply:
         """Send one batch and give it back in the way the reply demands."""
         reply = await self._send(lease.batch)
-        if reply.fate is Fate.POSTPONE:
+        if reply.fate in (Fate.POSTPONE, Fate.NO_DESTINATION):
             await lease.put_back()
             return reply
         if reply.fate is Fate.DELIVERED:
@@ -81,7 +81,7 @@ class Trip:
         else:
             points = lease.batch.points
             _log.warn("Points refused for their content: {points}; {reason}", points=points, reason=reply.reason)
-            await lease.rejected(reply.reason)
+            await lease.rejected(reply.reason, reply.refused)
         self._settled(lease.position)
         return reply
 

@@ -11,6 +11,7 @@ from torfluxd.gateway.routes import Routes
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
 from torfluxd.influx.passthrough import HttpPassThrough
+from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import InfluxdbUrl
 from torfluxd.settings import Expose
@@ -28,7 +29,7 @@ class InfluxdbSite:
     def __init__(self, reactor: InfluxdbReactor, url: InfluxdbUrl, expose: Expose = Expose.WRITE) -> None:
         self._agent = influxdb_agent(reactor, url)
         complaints = Complaints(reactor)
-        writes = Writes(HttpUpstream(self._agent, url, reactor), reactor, complaints)
+        writes = Writes(HttpUpstream(AgentPoster(self._agent, url, reactor), reactor), reactor, complaints)
         self._routes = Routes(Policy(expose), writes, HttpPassThrough(self._agent, url, reactor), complaints)
 
     def plan(self, head: Head) -> Plan:

@@ -19,6 +19,7 @@ from torfluxd.delivery.courier import Courier
 from torfluxd.delivery.spool import MemorySpool
 from torfluxd.errors import PointError, ReporterError, SettingsError
 from torfluxd.influx.line import FieldValue, encode
+from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import InfluxdbUrl, parse_influxdb_url
 from torfluxd.onion.address import parse_onion_address
@@ -236,7 +237,7 @@ class Reporter(Service):
         reactor = maybe_global_reactor(self._reactor)
         if self._courier is None:
             agent = self._agent or SocksAgent(reactor, self._source)
-            upstream = HttpUpstream(agent, self._url, reactor, SEND_SECONDS)
+            upstream = HttpUpstream(AgentPoster(agent, self._url, reactor), reactor, SEND_SECONDS)
             self._courier = Courier(self._spool, upstream, reactor, self._backoff)
         self._source.start(reactor)
         self._await_departure(reactor, self._courier)
