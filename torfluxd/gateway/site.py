@@ -9,9 +9,9 @@ from torfluxd.gateway.exchange import Head, Plan, Site
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import Routes
 from torfluxd.gateway.writes import Writes
-from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
+from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent, influxdb_endpoint
+from torfluxd.influx.direct import DirectPoster
 from torfluxd.influx.passthrough import HttpPassThrough
-from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import InfluxdbUrl
 from torfluxd.settings import Expose
@@ -29,7 +29,8 @@ class InfluxdbSite:
     def __init__(self, reactor: InfluxdbReactor, url: InfluxdbUrl, expose: Expose = Expose.WRITE) -> None:
         self._agent = influxdb_agent(reactor, url)
         complaints = Complaints(reactor)
-        writes = Writes(HttpUpstream(AgentPoster(self._agent, url, reactor), reactor), reactor, complaints)
+        self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
+        writes = Writes(HttpUpstream(self._poster, reactor), reactor, complaints)
         self._routes = Routes(Policy(expose), writes, HttpPassThrough(self._agent, url, reactor), complaints)
 
     def plan(self, head: Head) -> Plan:
@@ -38,6 +39,7 @@ class InfluxdbSite:
 
     def close(self) -> Deferred[None]:
         """Close the connections to InfluxDB that have no work. Fires when they are closed; never fails."""
+        self._poster.close()
         return self._agent.close()
 
 

@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from torfluxd.influx.url import InfluxdbUrl
 
-__all__ = ["InfluxdbAgent", "InfluxdbReactor", "influxdb_agent"]
+__all__ = ["InfluxdbAgent", "InfluxdbReactor", "influxdb_agent", "influxdb_endpoint"]
 
 CONNECT_SECONDS = 5.0
 """How long a connection may take to open. InfluxDB stands beside us or in the next rack: a SYN that is lost once or
@@ -121,13 +121,16 @@ def influxdb_agent(
     pool.maxPersistentPerHost = idle_connections
     pool.cachedConnectionTimeout = IDLE_SECONDS
     pool.retryAutomatically = False  # whether a request may be sent twice is for its sender to say
-    return InfluxdbAgent(reactor, _endpoint(reactor, url, connect_seconds, trust_root), pool, url.authority)
+    return InfluxdbAgent(reactor, influxdb_endpoint(reactor, url, connect_seconds, trust_root), pool, url.authority)
 
 
-def _endpoint(
-    reactor: InfluxdbReactor, url: InfluxdbUrl, connect_seconds: float, trust_root: Certificate | None
+def influxdb_endpoint(
+    reactor: InfluxdbReactor,
+    url: InfluxdbUrl,
+    connect_seconds: float = CONNECT_SECONDS,
+    trust_root: Certificate | None = None,
 ) -> IStreamClientEndpoint:
-    """Where to connect to."""
+    """Where to connect to; see :func:`influxdb_agent` for the parameters."""
     if url.socket_path is not None:
         return UNIXClientEndpoint(reactor, url.socket_path, timeout=connect_seconds)
     endpoint = _tcp_endpoint(url.host)(reactor, url.host, url.port, timeout=connect_seconds)

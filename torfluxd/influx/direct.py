@@ -1,0 +1,293 @@
+"""The short way of a POST to InfluxDB: connections that are kept, and llhttp to read the answers.
+
+Twisted's HTTP client under treq takes several times the CPU for a small POST, and while it works nobody is served. This
+does one thing only, to one place; what else HTTP can do is for `agent.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.python.failure import Failure
+
+from torfluxd.boundaries import Header
+from torfluxd.errors import UpstreamError
+from torfluxd.influx.agent import IDLE_CONNECTIONS, IDLE_SECONDS
+from torfluxd.influx.post import MAX_ANSWER_BYTES, Posted, Poster
+from torfluxd.influx.url import InfluxdbUrl
+
+__all__ = ["DirectPoster"]
+
+MAX_ANSWER_HEAD_BYTES: Final = 64 * 1024
+"""How much of an answer may come before its body, informational responses included. influxd's heads have 300 bytes, and
+1024 more with an error in them; Go's own client takes a megabyte, Twisted's sets no bound."""
+
+_WITHOUT_CONTROLS: Final = bytes.maketrans(bytes((*range(0x20), 0x7F)), b" " * 33)
+"""Turns into a space what no header can carry on to anybody."""
+
+_NOT_HTTP: Final = "what answers does not speak HTTP"
+_HEAD_TOO_LONG: Final = "its answer has no end of headers"
+
+
+class _Answer:
+    """The answer to one POST, as far as it has come.
+
+    :ivar too_long: there is more of its body than is held.
+    :ivar in_body: its head is here.
+    :ivar ends_with_connection: nothing else says where its body ends.
+    :ivar whole: it is here to its last byte.
+    """
+
+    __slots__ = (
+        "_body", "_headers", "_keep_alive", "_parser", "_room", "ends_with_connection", "in_body", "too_long", "whole",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._headers: list[Header] = []
+        self._body: list[bytes] = []
+        self._room = MAX_ANSWER_BYTES
+        self.too_long = False
+        self.in_body = False
+        self.ends_with_connection = False
+        self.whole = False
+        self._keep_alive = False
+        self._parser = HttpResponseParser(self)
+        # influxd repeats bad lines in a header, and lets control characters stand there (tried with 1.6.7).
+        self._parser.set_dangerous_leniencies(lenient_headers=True)
+
+    # What llhttp calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer counts as one."""
+        self._headers.append((name.lower(), value.strip(b" \t").translate(_WITHOUT_CONTROLS)))
+
+    def on_headers_complete(self) -> None:
+        """Take the end of a head; that of an informational response is not the one we wait for."""
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._headers.clear()
+            return
+        self.in_body = True
+        framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers)
+        self.ends_with_connection = not (framed or status in (204, 304))
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body, unless that would be too much."""
+        self._room -= len(data)
+        if self._room >= 0:
+            self._body.append(data)
+        else:
+            self.too_long = True
+
+    def on_message_complete(self) -> None:
+        """Take the end. Only now does llhttp know whether the connection can be kept."""
+        self.whole = self.in_body
+        self._keep_alive = bool(self._parser.should_keep_alive())
+
+    # What the connection calls.
+
+    def read(self, data: bytes) -> None:
+        """Read what came.
+
+        :raises HttpParserError: it is no HTTP, or something follows the answer.
+        :raises HttpParserUpgrade: it wants to speak something else.
+        """
+        self._parser.feed_data(data)
+
+    @property
+    def keeps_connection(self) -> bool:
+        """Whether the connection may carry another POST after it."""
+        return self.whole and self._keep_alive and not self.too_long
+
+    def posted(self) -> Posted:
+        """Give it; half a JSON text is no use to anybody, so of a body that is too long nothing is given."""
+        body = b"" if self.too_long else b"".join(self._body)
+        return Posted(self._parser.get_status_code(), tuple(self._headers), body)
+
+    def close(self) -> None:
+        """Let go of the parser, which holds this object: together they would wait for the garbage collector."""
+        del self._parser
+
+
+class _Connection(StreamProtocol):
+    """One connection to InfluxDB, with one POST at a time.
+
+    :param freed: called with the connection when it may carry another POST.
+    :param lost: called with the connection when it is gone, or of no more use.
+    """
+
+    transport: ITCPTransport  # or another stream transport that can abort: all of Twisted's can
+
+    def __init__(self, freed: Callable[[_Connection], None], lost: Callable[[_Connection], None]) -> None:
+        self._freed = freed
+        self._lost = lost
+        self._answer: _Answer | None = None
+        self._waiting: Deferred[Posted] | None = None
+        self._head_room = 0
+        self.idle_call: IDelayedCall | None = None
+
+    def post(self, request: bytes) -> Deferred[Posted]:
+        """Send a request, and wait for its answer. Cancelling closes the connection."""
+        self._answer = _Answer()
+        self._head_room = MAX_ANSWER_HEAD_BYTES
+        waiting: Deferred[Posted] = Deferred(self._cancel)
+        self._waiting = waiting
+        self.transport.write(request)
+        return waiting
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read what came."""
+        answer = self._answer
+        if answer is None:  # nobody asked anything
+            self.transport.abortConnection()
+            return
+        try:
+            answer.read(data)
+        except (HttpParserError, HttpParserUpgrade):
+            if not answer.whole:
+                self._fail(Failure(UpstreamError(_NOT_HTTP)))
+                return
+            self._end(answer, keep=False)
+            return
+        if answer.whole or answer.too_long:
+            self._end(answer, keep=answer.keeps_connection)
+        elif not answer.in_body:
+            self._head_room -= len(data)
+            if self._head_room < 0:
+                self._fail(Failure(UpstreamError(_HEAD_TOO_LONG)))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone: the end of an answer that has no other, or of one that never came."""
+        self._lost(self)
+        answer = self._answer
+        if answer is not None and answer.ends_with_connection and reason.check(ConnectionDone):
+            self._end(answer, keep=False)
+        else:
+            self._fail(reason)
+
+    def _end(self, answer: _Answer, *, keep: bool) -> None:
+        posted = answer.posted()
+        waiting = self._take_waiting()
+        if keep:
+            self._freed(self)
+        else:
+            self.transport.abortConnection()
+        if waiting is not None:
+            waiting.callback(posted)
+
+    def _fail(self, reason: Failure) -> None:
+        waiting = self._take_waiting()
+        self.transport.abortConnection()
+        if waiting is not None:
+            waiting.errback(reason)
+
+    def _cancel(self, waiting: Deferred[Posted]) -> None:
+        self._take_waiting()
+        self.transport.abortConnection()
+        waiting.errback(CancelledError())
+
+    def _take_waiting(self) -> Deferred[Posted] | None:
+        waiting, self._waiting = self._waiting, None
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.close()
+        return waiting
+
+
+class _Connections(Factory):
+    """Makes connections, and remembers those that are idle."""
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._idle: list[_Connection] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> _Connection:
+        """Make the protocol of one."""
+        connection = _Connection(self._keep, self._forget)
+        connection.factory = self
+        return connection
+
+    def take(self) -> _Connection | None:
+        """The idle connection that was used last, or None."""
+        if not self._idle:
+            return None
+        connection = self._idle.pop()
+        assert connection.idle_call is not None
+        connection.idle_call.cancel()
+        connection.idle_call = None
+        return connection
+
+    def close(self) -> None:
+        """Close those that are idle."""
+        while (connection := self.take()) is not None:
+            connection.transport.loseConnection()
+
+    def _keep(self, connection: _Connection) -> None:
+        if len(self._idle) >= IDLE_CONNECTIONS:
+            connection.transport.loseConnection()
+            return
+        self._idle.append(connection)
+        connection.idle_call = self._clock.callLater(IDLE_SECONDS, self._expire, connection)
+
+    def _expire(self, connection: _Connection) -> None:
+        connection.idle_call = None
+        self._idle.remove(connection)
+        connection.transport.loseConnection()
+
+    def _forget(self, connection: _Connection) -> None:
+        if connection.idle_call is not None:
+            connection.idle_call.cancel()
+            connection.idle_call = None
+            self._idle.remove(connection)
+
+
+class DirectPoster:
+    """Sends POSTs to one InfluxDB.
+
+    :param endpoint: where it listens.
+    :param url: its name for the `Host` header, and the prefix of every target.
+    :param clock: measures for how long idle connections are kept.
+    """
+
+    def __init__(self, endpoint: IStreamClientEndpoint, url: InfluxdbUrl, clock: IReactorTime) -> None:
+        self._endpoint = endpoint
+        self._url = url
+        self._connections = _Connections(clock)
+
+    def post(self, target: bytes, headers: Sequence[Header], body: bytes) -> Deferred[Posted]:
+        """Send one POST; see :meth:`torfluxd.influx.post.Poster.post`.
+
+        Headers and target are the caller's own: they hold nothing that a stranger could have put a line break into.
+        """
+        request = self._request(target, headers, body)
+        connection = self._connections.take()
+        if connection is not None:
+            return connection.post(request)
+        connected: Deferred[_Connection] = self._endpoint.connect(self._connections)  # type: ignore[assignment]  # ours
+        return connected.addCallback(_Connection.post, request)
+
+    def close(self) -> None:
+        """Close the connections that have no work. To be called when nothing is sent any more."""
+        self._connections.close()
+
+    def _request(self, target: bytes, headers: Sequence[Header], body: bytes) -> bytes:
+        fields = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return b"POST %b HTTP/1.1\r\nHost: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+            self._url.request_uri(target),
+            self._url.authority,
+            fields,
+            len(body),
+            body,
+        )
+
+
+_: type[Poster] = DirectPoster
