@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from io import BytesIO
 from typing import Any
 
@@ -39,6 +39,7 @@ class Routes:
     limit_bytes: int = LIMIT_BYTES
     heads: list[Head] = field(factory=list)
     bodies: list[bytes] = field(factory=list)
+    writers: list[Hashable] = field(factory=list)
     pending: list[Deferred[Answer]] = field(factory=list)
     gone: int = 0
     upstream: Callable[[Any], Deferred[Any]] | None = None
@@ -56,11 +57,12 @@ class Routes:
             return PassThrough(self.upstream)
         return PONG
 
-    def _store(self, body: bytes) -> Deferred[Answer]:
+    def _store(self, body: bytes, writer: Hashable) -> Deferred[Answer]:
+        self.writers.append(writer)
         self.bodies.append(body)
         return succeed(STORED)
 
-    def _store_later(self, body: bytes) -> Deferred[Answer]:
+    def _store_later(self, body: bytes, writer: Hashable) -> Deferred[Answer]:
         self.bodies.append(body)
         answer = Deferred[Answer](self._count_gone)
         self.pending.append(answer)

@@ -79,17 +79,17 @@ class AnswersTests(SynchronousTestCase):
         """Requests of one connection have one writer, and another connection another one."""
         front, site, _ = door()
         stranger = Stranger(front)
-        stranger.send(PING + PING)
-        Stranger(front).send(PING)
-        first, second, third = (head.writer for head in site.heads)
+        stranger.send(request(b"1") + request(b"2"))
+        Stranger(front).send(request(b"3"))
+        first, second, third = site.writers
         self.assertEqual(first, second)
         self.assertNotEqual(first, third)
 
     def test_known_writer(self) -> None:
         """Whoever knows more of a connection, its circuit, can say who its writer is."""
         front, site, _ = door()
-        Stranger(front, front.build(0x1C)).send(PING)
-        self.assertEqual(site.heads[0].writer, 0x1C)
+        Stranger(front, front.build(0x1C)).send(request(b"1"))
+        self.assertEqual(site.writers, [0x1C])
 
     def test_changed_answers(self) -> None:
         """Every answer is the one that the site gave, however many different ones it gives."""
@@ -489,7 +489,7 @@ class FaultTests(SynchronousTestCase):
     def test_complete_raises(self) -> None:
         """An exception out of `complete` is one stranger's 500."""
 
-        def complete(body: bytes) -> Deferred[Answer]:
+        def complete(body: bytes, writer: object) -> Deferred[Answer]:
             raise ZeroDivisionError(body)
 
         self.check_fault(Always(Collect(10, TOO_LARGE, complete)))
@@ -497,7 +497,7 @@ class FaultTests(SynchronousTestCase):
     def test_complete_fails(self) -> None:
         """A failed Deferred from `complete` is one stranger's 500."""
 
-        def complete(body: bytes) -> Deferred[Answer]:
+        def complete(body: bytes, writer: object) -> Deferred[Answer]:
             try:
                 raise ZeroDivisionError(body)
             except ZeroDivisionError:
@@ -508,7 +508,7 @@ class FaultTests(SynchronousTestCase):
     def test_split_answer(self) -> None:
         """An answer whose headers would begin another answer is never sent."""
         for split in ((b"X", b"a\r\nY: b"), (b"X\n", b""), (b"X", b"\x00")):
-            front, _, _ = door(Always(Collect(10, TOO_LARGE, lambda _, split=split: succeed(Answer(200, (split,))))))
+            front, _, _ = door(Always(Collect(10, TOO_LARGE, lambda *_, split=split: succeed(Answer(200, (split,))))))
             stranger = Stranger(front)
             with capturedLogs() as events:
                 stranger.send(request(b"x"))
@@ -542,7 +542,7 @@ class QuietTests(SynchronousTestCase):
 
     def test_forgotten(self) -> None:
         """An idle connection holds nothing of what was said on it."""
-        stranger = Stranger(door(Always(Collect(100, TOO_LARGE, lambda _: succeed(Answer(204)))))[0])
+        stranger = Stranger(door(Always(Collect(100, TOO_LARGE, lambda *_: succeed(Answer(204)))))[0])
         secret = b"secret" * 3
         stranger.send(request(secret, target=b"/" + secret, headers=b"X: %b\r\n" % secret))
         self.assertEqual(stranger.statuses(), [204])

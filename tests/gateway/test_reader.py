@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.exchange import Answer, Head
+from torfluxd.gateway.heads import HeadReader
 from torfluxd.gateway.reader import RefusedError, RequestReader
 from torfluxd.gateway.wire import BAD_REQUEST, EXPECTATION_FAILED, HEAD_TOO_LARGE, TARGET_TOO_LONG
 
@@ -21,11 +22,12 @@ Seen = tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]
 
 def read(*pieces: bytes, bounds: Bounds | None = None) -> tuple[list[Seen], Answer | None]:
     """Read everything as the door does, and tell the whole requests and the refusal behind them."""
-    reader = RequestReader(bounds or Bounds())
+    bounds = bounds or Bounds()
+    reader = RequestReader(HeadReader(bounds), bounds)
     seen: list[Seen] = []
     held = b""
     body = b""
-    head = Head(b"", b"", (), None)
+    head = Head(b"", b"", ())
     for piece in pieces:
         data, at = held + piece, 0
         try:
@@ -34,7 +36,8 @@ def read(*pieces: bytes, bounds: Bounds | None = None) -> tuple[list[Seen], Answ
                 if reader.complete:
                     at = reader.read_head(data, start)
                     if at > start:
-                        head, body = reader.take_head(None), b""
+                        assert reader.current is not None
+                        head, body = reader.current.head, b""
                 else:
                     at = reader.read_body(data, start)
                 if at == start:

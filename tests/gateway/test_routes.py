@@ -11,8 +11,9 @@ from tests.influx.test_passthrough import Upload
 from torfluxd.boundaries import Answer
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Collect, Head, Header, PassThrough, Plan
+from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.policy import Policy
-from torfluxd.gateway.routes import MAX_REMEMBERED_TARGET_BYTES, MAX_STATEMENT_BYTES, REMEMBERED_VERDICTS, Routes
+from torfluxd.gateway.routes import MAX_STATEMENT_BYTES, Routes
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
 from torfluxd.influx.dialect import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG
 from torfluxd.influx.passthrough import HttpPassThrough
@@ -20,6 +21,7 @@ from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.settings import Expose
 
+WRITER = "a writer"
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
 
 
@@ -42,7 +44,7 @@ class RoutesCase(SynchronousTestCase):
 
     def plan(self, method: bytes, target: bytes, *headers: Header) -> Plan:
         """What is to be done with a request."""
-        return self.routes.plan(Head(method, target, headers, "a writer"))
+        return self.routes.plan(Head(method, target, headers))
 
     def collect(self, method: bytes, target: bytes, *headers: Header) -> Collect:
         """The same, when it is to read the body."""
@@ -58,7 +60,7 @@ class WriteOnlyTests(RoutesCase):
         """A write is read up to a limit, written, and answered by InfluxDB."""
         plan = self.collect(b"POST", b"/write?db=t&precision=ms&u=w&p=secret", (b"authorization", b"Basic eA=="))
         self.assertEqual(plan.limit_bytes, MAX_WRITE_BODY_BYTES)
-        answer = plan.complete(b"m f=1 1")
+        answer = plan.complete(b"m f=1 1", WRITER)
         connection = self.far.accept()
         self.assertEqual(
             connection.received(),
@@ -70,7 +72,7 @@ class WriteOnlyTests(RoutesCase):
 
     def test_encoding(self) -> None:
         """The body's encoding counts."""
-        answer = self.collect(b"POST", b"/write?db=t", (b"content-encoding", b"gzip")).complete(b"not gzip")
+        answer = self.collect(b"POST", b"/write?db=t", (b"content-encoding", b"gzip")).complete(b"not gzip", WRITER)
         self.assertEqual(self.successResultOf(answer).status, 400)
 
     def test_too_large(self) -> None:
@@ -89,33 +91,32 @@ class WriteOnlyTests(RoutesCase):
         for content_type in (FORM, (b"content-type", b"Application/X-WWW-Form-URLencoded; charset=utf-8")):
             plan = self.collect(b"POST", b"/query?db=", content_type)
             self.assertEqual((plan.limit_bytes, plan.too_large), (MAX_STATEMENT_BYTES, NOT_FOUND))
-            self.assertIs(self.successResultOf(plan.complete(b"q=CREATE+DATABASE+%22t%22")), DATABASE_CREATED)
-            self.assertIs(self.successResultOf(plan.complete(b"q=DROP+DATABASE+t")), NOT_FOUND)
+            self.assertIs(self.successResultOf(plan.complete(b"q=CREATE+DATABASE+%22t%22", WRITER)), DATABASE_CREATED)
+            self.assertIs(self.successResultOf(plan.complete(b"q=DROP+DATABASE+t", WRITER)), NOT_FOUND)
         self.assertEqual(self.far.waiting, 0)
 
     def test_statement_in_the_target(self) -> None:
         """A CREATE DATABASE in the target of a POST is answered, with or without a body that says nothing."""
         plan = self.collect(b"POST", b"/query?q=CREATE+DATABASE+t&db=x")
-        self.assertIs(self.successResultOf(plan.complete(b"")), DATABASE_CREATED)
-        self.assertIs(self.successResultOf(plan.complete(b"q=DROP+DATABASE+t")), DATABASE_CREATED)
+        self.assertIs(self.successResultOf(plan.complete(b"", WRITER)), DATABASE_CREATED)
+        self.assertIs(self.successResultOf(plan.complete(b"q=DROP+DATABASE+t", WRITER)), DATABASE_CREATED)
 
     def test_body_that_is_no_form(self) -> None:
         """What looks like a form and is not said to be one is no statement."""
         for headers in ((), ((b"content-type", b"text/plain"),), ((b"content-type", b"multipart/form-data"),)):
             plan = self.collect(b"POST", b"/query", *headers)
-            self.assertIs(self.successResultOf(plan.complete(b"q=CREATE+DATABASE+t")), NOT_FOUND)
+            self.assertIs(self.successResultOf(plan.complete(b"q=CREATE+DATABASE+t", WRITER)), NOT_FOUND)
 
     def test_what_is_remembered(self) -> None:
-        """Verdicts are remembered, but neither many nor long ones, so that strangers cannot fill the memory."""
-        nameless = b"/write?x="
-        longest = nameless + b"x" * (MAX_REMEMBERED_TARGET_BYTES - len(nameless))
-        refusal = self.plan(b"POST", longest)
-        self.assertIs(self.plan(b"POST", longest), refusal)
-        self.assertIsNot(self.plan(b"POST", longest + b"x"), self.plan(b"POST", longest + b"x"))
-        for number in range(REMEMBERED_VERDICTS):
-            self.plan(b"GET", b"/%d" % number)
-        self.assertIsNot(self.plan(b"POST", longest), refusal)
-        self.assertEqual(self.plan(b"POST", longest), refusal)
+        """What is decided about a head that will be met again is decided once, and about few of them."""
+        remembered, other = Head(b"POST", b"/write", (), is_remembered=True), Head(b"POST", b"/write", ())
+        plan = self.routes.plan(remembered)
+        self.assertIs(self.routes.plan(remembered), plan)
+        self.assertIsNot(self.routes.plan(other), self.routes.plan(other))
+        for _ in range(REMEMBERED_HEADS):
+            self.routes.plan(Head(b"POST", b"/write", (), is_remembered=True))
+        self.assertIsNot(self.routes.plan(remembered), plan)
+        self.assertEqual(self.routes.plan(remembered), plan)
 
 
 class ExposeAllTests(RoutesCase):

@@ -69,7 +69,7 @@ class Connection(Protocol):
     def __init__(self, front: Front, writer: Hashable) -> None:
         self._front = front
         self._writer = writer
-        self._reader = RequestReader(front.bounds)
+        self._reader = RequestReader(front.read_head, front.bounds)
         self._phase = _HEAD
         self._held = b""
         self._in_head = True
@@ -224,7 +224,9 @@ class Connection(Protocol):
         self._in_head = False
         front.requests += 1
         front.progressed(self)
-        plan = front.site.plan(self._reader.take_head(self._writer))
+        current = self._reader.current
+        assert current is not None
+        plan = front.site.plan(current.head)
         if isinstance(plan, Collect):
             self._begin_to_collect(plan)
         elif isinstance(plan, PassThrough):
@@ -234,15 +236,17 @@ class Connection(Protocol):
 
     def _begin_to_collect(self, plan: Collect) -> None:
         reader = self._reader
+        current = reader.current
+        assert current is not None
         if reader.complete:
             self._complete(plan)
-        elif reader.length is not None and reader.length > plan.limit_bytes:
+        elif current.length is not None and current.length > plan.limit_bytes:
             self._refuse(plan.too_large)
         else:
             self._phase = _COLLECTING
             self._collect = plan
             self._expire_after(self._front.bounds.request_seconds)
-            if reader.expects_continue:
+            if current.expects_continue:
                 self._outlet.write(CONTINUE)
 
     def _collected(self, plan: Collect) -> None:
@@ -255,7 +259,7 @@ class Connection(Protocol):
         self._phase = _WAITING
         self._collect = None
         self.deadline = math.inf
-        self._wait_for(plan.complete(self._reader.take_body()))
+        self._wait_for(plan.complete(self._reader.take_body(), self._writer))
 
     def _wait_for(self, result: Deferred[Answer] | Deferred[IResponse | Answer]) -> None:
         if result.called and isinstance(result.result, Answer):  # A callback would cost more than to parse the head.
@@ -286,30 +290,39 @@ class Connection(Protocol):
 
     def _answer(self, answer: Answer) -> None:
         """Send a whole answer, and go on; or end with it."""
-        front = self._front
-        to_head = self._reader.method == b"HEAD"
+        to_head = self._is_to_head()
         if not self._may_go_on():
             self._outlet.write(encode_answer(answer, to_head=to_head, closes=True))
             self._linger()
             return
-        encoded = encode_answer(answer, to_head=True, closes=False) if to_head else front.encode(answer)
+        encoded = encode_answer(answer, to_head=True, closes=False) if to_head else self._front.encode(answer)
         self._await_head()
         self._outlet.write(encoded)
         self._continue()
 
     def _may_go_on(self) -> bool:
         """Whether another request may follow: the one under way is read to its end, and nobody wants to close."""
-        return self._reader.keeps_alive and self._reader.complete and not self._front.draining
+        reader = self._reader
+        current = reader.current
+        return current is not None and current.keeps_alive and reader.complete and not self._front.draining
+
+    def _is_to_head(self) -> bool:
+        """Whether the request under way, if there is one, is a `HEAD`, whose answer has no body."""
+        current = self._reader.current
+        return current is not None and current.head.method == b"HEAD"
 
     def _await_head(self) -> None:
         self._phase = _HEAD
+        self._reader.current = None  # An idle connection holds nothing that a stranger sent.
         self._expire_after(self._front.bounds.idle_seconds)
 
     # Passing through.
 
     def _begin_to_stream(self, plan: PassThrough) -> None:
+        current = self._reader.current
+        assert current is not None
         self._phase = _STREAMING
-        self._stream = stream = Stream(self, self._reader.length)
+        self._stream = stream = Stream(self, current.length)
         self._stream_progressed()
         self._wait_for(plan.open(stream.body))
 
@@ -322,10 +335,11 @@ class Connection(Protocol):
             stream.body.end()
 
     def _respond(self, response: IResponse) -> None:
-        reader = self._reader
+        current = self._reader.current
         assert self._stream is not None
+        assert current is not None
         self._closes = not self._may_go_on()
-        self._stream.respond(response, to_head=reader.method == b"HEAD", http11=reader.http11, closes=self._closes)
+        self._stream.respond(response, to_head=self._is_to_head(), http11=current.http11, closes=self._closes)
 
     def _stream_progressed(self) -> None:
         self._front.progressed(self)
@@ -335,7 +349,9 @@ class Connection(Protocol):
 
     def body_is_wanted(self, *, first: bool) -> None:
         """Go on reading the request's body."""
-        if first and self._reader.expects_continue:
+        current = self._reader.current
+        assert current is not None
+        if first and current.expects_continue:
             self._outlet.write(CONTINUE)
         self._continue()
 
@@ -368,7 +384,7 @@ class Connection(Protocol):
         if self._stream is not None and self._stream.answered:
             self.abort()
         else:
-            self._outlet.write(encode_answer(answer, to_head=self._reader.method == b"HEAD", closes=True))
+            self._outlet.write(encode_answer(answer, to_head=self._is_to_head(), closes=True))
             self._linger()
 
     def _linger(self) -> None:

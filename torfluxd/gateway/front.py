@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory
 from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.connection import Connection
 from torfluxd.gateway.exchange import Site
+from torfluxd.gateway.heads import HeadReader
 from torfluxd.gateway.wire import AnswerBytes
 
 __all__ = ["Bounds", "Front"]
@@ -49,6 +50,7 @@ class Front(Factory):
         self.bounds = bounds
         self.clock = clock
         self.encode = AnswerBytes()
+        self.read_head = HeadReader(bounds)
         self.requests = 0
         self.refused: Counter[int] = Counter()
         self.evicted = 0

@@ -1,52 +1,78 @@
 """What comes in: a connection's bytes, read one request at a time.
 
-No I/O. llhttp (through httptools) parses; this module keeps it from running ahead, and is stricter where it is lenient.
+No I/O. A head is cut out whole and given to `heads`. A body of a declared length is cut out by that length. A chunked
+body is parsed by llhttp (through httptools), which cannot be paused, so it is never given more than that body: only up
+to the next CRLFCRLF. Both a head and a chunked body end with CRLFCRLF and with nothing else, as long as bare LFs are
+refused, which llhttp does. So requests behind the one under way stay raw bytes, and cost what they weigh.
 
-llhttp cannot be paused, so it is never given more than the request under way: heads are given whole, bodies of a
-declared length up to that length, and chunked bodies only up to the next CRLFCRLF. Both a head and a chunked body end
-with CRLFCRLF and with nothing else, as long as bare LFs are refused, which llhttp does. So requests behind the one
-under way stay raw bytes, and cost what they weigh.
-
-llhttp 9.4 as in httptools 0.9 refuses (tried): bare CR and LF, NUL and control characters, spaces before a colon,
-folded lines, repeated, empty, signed, hexadecimal, fractional, listed and overflowing lengths, a length beside
-`Transfer-Encoding`, encodings that do not end in `chunked`, chunk sizes with anything but hexadecimal digits. It lets
-through, and we refuse: HTTP/0.9 and 2.0, RTSP and ICE, runs of spaces in the request line, lengths of twenty digits,
-`Transfer-Encoding: gzip, chunked`, two `Transfer-Encoding` lines, chunks in HTTP/1.0, absent, repeated or malformed
-`Host`, fragments, absolute and authority targets.
+llhttp 9.4 as in httptools 0.9 refuses (tried): chunk sizes with anything but hexadecimal digits, bare CR and LF, NUL
+and control characters between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from torfluxd.gateway.bounds import Bounds
-from torfluxd.gateway.exchange import Answer, Head, Header
-from torfluxd.gateway.wire import BAD_REQUEST, EXPECTATION_FAILED, HEAD_TOO_LARGE, TARGET_TOO_LONG
+from torfluxd.gateway.heads import HeadReader, ReadHead, RefusedError
+from torfluxd.gateway.wire import BAD_REQUEST, HEAD_TOO_LARGE
 
 __all__ = ["RefusedError", "RequestReader"]
 
 _CRLF: Final = b"\r\n"
 _END: Final = b"\r\n\r\n"
 
-_HOST_BYTES: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%!$&'()*+,;=:[]"
-"""What a `Host` may hold (RFC 9110, 7.2; RFC 3986, 3.2.2)."""
 
-_ONCE: Final = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
-"""Headers whose repetition different servers read differently."""
+class _Chunks:
+    """The parser of one chunked body.
 
-
-class RefusedError(Exception):
-    """A request cannot be served, and nothing behind it can be read.
-
-    :ivar answer: what to say before closing.
+    :ivar complete: its last byte was read.
+    :ivar wire: how many bytes were read.
     """
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    __slots__ = ("_body", "_heads", "_parser", "complete", "wire")
+
+    def __init__(self, raw_head: bytes, body: bytearray) -> None:
+        self._heads = 0
+        self._body = body
+        self.complete = False
+        self.wire = 0
+        self._parser = HttpRequestParser(self)
+        self._parser.feed_data(raw_head)
+
+    # What llhttp calls.
+
+    def on_url(self, url: bytes) -> None:
+        """Count the heads, of which there must be one."""
+        self._heads += 1
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self._body += data
+
+    def on_message_complete(self) -> None:
+        """Take the end."""
+        self.complete = True
+
+    # What the reader calls.
+
+    def feed(self, data: bytes) -> None:
+        """Read on.
+
+        :raises RefusedError: it is malformed.
+        """
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            raise RefusedError(BAD_REQUEST) from None
+        self.wire += len(data)
+        assert self._heads == 1, "llhttp read on into another head"
+
+    def close(self) -> None:
+        """Let go of the parser, which holds this object: together they would wait for the garbage collector."""
+        del self._parser
 
 
 class RequestReader:
@@ -55,62 +81,30 @@ class RequestReader:
     Feed :meth:`read_head` until it takes something; then :meth:`read_body` until :attr:`complete`; and again.
     Both return up to where they took the bytes given; what they leave is to be given again with more behind it.
 
-    :ivar method: of the request under way, like all that follow.
-    :ivar http11: it is HTTP/1.1, else 1.0.
-    :ivar keeps_alive: the connection may serve another request afterwards. HTTP/1.0 connections never do.
-    :ivar expects_continue: it waits for a `100 Continue` before it sends its body.
-    :ivar length: declared bytes of its body, 0 without one, None when it is chunked.
-    :ivar complete: its last byte was read.
+    :ivar current: the head of the request under way, or of the last one; None before the first.
+    :ivar complete: the last byte of that request was read.
     :ivar received: bytes of its body so far.
+
+    :param heads: reads heads.
+    :param bounds: what is allowed.
     """
 
-    __slots__ = (
-        "_body", "_bounds", "_fields", "_headers", "_parser", "_target", "_targets", "_wire", "complete",
-        "expects_continue", "http11", "keeps_alive", "length", "method", "received",
-    )  # fmt: skip
+    __slots__ = ("_body", "_bounds", "_chunks", "_heads", "complete", "current", "received")
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, heads: HeadReader, bounds: Bounds) -> None:
+        self._heads = heads
         self._bounds = bounds
-        self._targets: list[bytes] = []
-        self._fields: list[Header] = []
-        self._wire = 0
-        self._target = b""
-        self._headers: list[Header] = []
-        self.method = b""
-        self.http11 = True
-        self.keeps_alive = True
-        self.expects_continue = False
-        self.length: int | None = 0
-        self.complete = True
-        self.received = 0
+        self._chunks: _Chunks | None = None
         # One growing buffer: a list of pieces would weigh ten times its bytes when chunks are tiny.
         self._body = bytearray()
-        self._parser = HttpRequestParser(self)
+        self.current: ReadHead | None = None
+        self.complete = True
+        self.received = 0
 
     def close(self) -> None:
-        """Let go of the parser, which holds this object: together they would wait for the garbage collector."""
-        del self._parser
-
-    # What llhttp calls.
-
-    def on_url(self, url: bytes) -> None:
-        """Take the target of a request."""
-        self._targets.append(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer."""
-        self._fields.append((name.lower(), value.strip(b" \t")))
-
-    def on_body(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        self.received += len(data)
-        self._body += data
-
-    def on_message_complete(self) -> None:
-        """Take the end of the request."""
-        self.complete = True
-
-    # What the owner calls.
+        """Let go of everything."""
+        self._end_chunks()
+        self.current = None
 
     def read_head(self, data: bytes, start: int) -> int:
         """Read a head, once it is here whole.
@@ -129,21 +123,12 @@ class RequestReader:
         if end - start > self._bounds.head_bytes:
             raise RefusedError(HEAD_TOO_LARGE)
         raw = data[at:end]
-        self._begin()
-        self._feed(raw)
-        self._check_request_line(raw)
-        self._check_headers()
+        self.current = current = self._heads(raw)
+        self.complete = current.length == 0
+        self.received = 0
+        if current.length is None:
+            self._chunks = _Chunks(raw, self._body)
         return end
-
-    def take_head(self, writer: Hashable) -> Head:
-        """Give the head that was read, and let go of it: an idle connection holds nothing that a stranger sent.
-
-        :param writer: who sent it.
-        """
-        head = Head(self.method, self._target, self._headers, writer)
-        self._target = b""
-        self._headers = []
-        return head
 
     def read_body(self, data: bytes, start: int) -> int:
         """Read what may belong to the body of the request under way.
@@ -151,15 +136,14 @@ class RequestReader:
         :returns: where it was read to, which is `start` when more is needed.
         :raises RefusedError: it is malformed, or its framing outweighs what it carries.
         """
-        end = self._end_of_chunks(data, start) if self.length is None else start + self.length - self.received
-        piece = data[start:end]
-        if not piece:
-            return start
-        self._feed(piece)
-        self._wire += len(piece)
-        if self._wire > 2 * self.received + self._bounds.chunk_overhead_bytes:
-            raise RefusedError(BAD_REQUEST)
-        assert not self._targets, "llhttp read on into another head"
+        assert self.current is not None
+        length = self.current.length
+        if length is None:
+            return self._read_chunks(data, start)
+        piece = data[start : start + length - self.received]
+        self._body += piece
+        self.received += len(piece)
+        self.complete = self.received == length
         return start + len(piece)
 
     def take_body(self) -> bytes:
@@ -168,84 +152,35 @@ class RequestReader:
         self._body.clear()
         return body
 
-    def _end_of_chunks(self, data: bytes, start: int) -> int:
-        end = data.find(_END, start)
-        if end >= 0:
-            return end + len(_END)
-        # What may be the beginning of a CRLFCRLF waits for the rest of it.
-        for length in (3, 2, 1):
-            if data.endswith(_END[:length], start):
-                return len(data) - length
-        return len(data)
-
-    def _begin(self) -> None:
-        self._fields.clear()  # What is in there are trailers, which nobody reads.
-        self.complete = False
-        self.received = 0
-        self._wire = 0
-
-    def _feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade):
-            raise RefusedError(BAD_REQUEST) from None
-
-    def _check_request_line(self, raw: bytes) -> None:
-        if len(self._targets) != 1:  # llhttp passes over any line ends, also over such as make no empty line.
+    def _read_chunks(self, data: bytes, start: int) -> int:
+        chunks = self._chunks
+        assert chunks is not None
+        end = _end_of_chunks(data, start)
+        if end == start:
+            return start
+        before = len(self._body)
+        chunks.feed(data[start:end])
+        self.received += len(self._body) - before
+        if chunks.wire > 2 * self.received + self._bounds.chunk_overhead_bytes:
             raise RefusedError(BAD_REQUEST)
-        self._target = target = self._targets.pop()
-        self.method = method = self._parser.get_method()
-        if len(target) > self._bounds.target_bytes:
-            raise RefusedError(TARGET_TOO_LONG)
-        start = b"%b %b HTTP/1." % (method, target)
-        if not raw.startswith(start):
-            raise RefusedError(BAD_REQUEST)
-        self.http11 = raw.startswith(b"1", len(start))  # Else 1.0: llhttp knows no other that begins like this.
-        if b"#" in target or not (target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")):
-            raise RefusedError(BAD_REQUEST)
+        if chunks.complete:
+            self.complete = True
+            self._end_chunks()
+        return end
 
-    def _check_headers(self) -> None:
-        self._headers = headers = self._fields
-        self._fields = []
-        named = dict(headers)
-        if len(headers) > self._bounds.headers:
-            raise RefusedError(HEAD_TOO_LARGE)
-        if len(named) != len(headers):
-            for once in _ONCE:
-                if sum(name == once for name, _ in headers) > 1:
-                    raise RefusedError(BAD_REQUEST)
-        self._check_host(named.get(b"host"))
-        self._check_framing(named.get(b"content-length"), named.get(b"transfer-encoding"))
-        self._check_expect(named.get(b"expect"))
-        # To be sure, also when the word is only part of another one, or stands in the first of two lines.
-        self.keeps_alive = self.http11 and (
-            b"connection" not in named
-            or not any(name == b"connection" and b"close" in value.lower() for name, value in headers)
-        )
+    def _end_chunks(self) -> None:
+        if self._chunks is not None:
+            self._chunks.close()
+            self._chunks = None
 
-    def _check_host(self, host: bytes | None) -> None:
-        if host is None:
-            if self.http11:
-                raise RefusedError(BAD_REQUEST)
-        elif host.translate(None, _HOST_BYTES):
-            raise RefusedError(BAD_REQUEST)
 
-    def _check_framing(self, length: bytes | None, encoding: bytes | None) -> None:
-        if encoding is not None:
-            if encoding.lower() != b"chunked" or not self.http11:
-                raise RefusedError(BAD_REQUEST)
-            self.length = None
-        elif length is None:
-            self.length = 0
-        elif len(length) <= self._bounds.content_length_digits:
-            self.length = int(length)
-        else:
-            raise RefusedError(BAD_REQUEST)
-        assert self.complete is (self.length == 0), "llhttp would cut the next request elsewhere"
-
-    def _check_expect(self, expect: bytes | None) -> None:
-        self.expects_continue = False
-        if expect is not None and self.http11:  # RFC 9110, 10.1.1: not in HTTP/1.0.
-            if expect.lower() != b"100-continue":
-                raise RefusedError(EXPECTATION_FAILED)
-            self.expects_continue = True
+def _end_of_chunks(data: bytes, start: int) -> int:
+    """Up to where data can be given to llhttp without its reading on into another request."""
+    end = data.find(_END, start)
+    if end >= 0:
+        return end + len(_END)
+    # What may be the beginning of a CRLFCRLF waits for the rest of it.
+    for length in (3, 2, 1):
+        if data.endswith(_END[:length], start):
+            return len(data) - length
+    return len(data)

@@ -89,7 +89,6 @@ class GatewayResource(Resource):
             headers=[
                 (name.lower(), value) for name, values in request.requestHeaders.getAllRawHeaders() for value in values
             ],
-            writer=request.channel,
         )
         exchange = _Exchange(request)
         request.notifyFinish().addErrback(lambda _: exchange.gone())
@@ -133,7 +132,7 @@ class _Exchange:
         elif len(self._body) > plan.limit_bytes:
             self._answer(plan.too_large)
         else:
-            self._wait_for(plan.complete(self._body))
+            self._wait_for(plan.complete(self._body, self._request.channel))
 
     def _wait_for(self, result: Deferred[Answer] | Deferred[IResponse | Answer]) -> None:
         self._waiting = result

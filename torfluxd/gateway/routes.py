@@ -5,6 +5,7 @@ This is the site behind every door of the gateway, :class:`~torfluxd.gateway.exc
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import lru_cache
 
 from twisted.internet.defer import Deferred, succeed
@@ -15,19 +16,13 @@ from torfluxd.boundaries import Answer
 from torfluxd.errors import UpstreamError
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Collect, Head, PassThrough, Plan, Site
-from torfluxd.gateway.policy import Accept, HearStatement, Policy, Say, Verdict
+from torfluxd.gateway.heads import REMEMBERED_HEADS
+from torfluxd.gateway.policy import Accept, HearStatement, Policy, Say
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes, too_large, unavailable
 from torfluxd.influx.dialect import NOT_FOUND, V1, Write, answer_statement
 from torfluxd.influx.passthrough import HttpPassThrough
 
 __all__ = ["Routes"]
-
-REMEMBERED_VERDICTS = 1024
-"""How many verdicts are kept. Strangers who run the same software write to the same few targets. Whoever makes up
-targets pushes those out, which costs some 10 µs for each."""
-
-MAX_REMEMBERED_TARGET_BYTES = 512
-"""The longest target whose verdict is kept: no honest one is longer, and together they stay below 4 MiB."""
 
 MAX_STATEMENT_BYTES = 4096
 """The most that is read of a statement. `CREATE DATABASE` with a name of 64 bytes and a retention policy has 200."""
@@ -46,14 +41,17 @@ class Routes:
 
     def __init__(self, policy: Policy, writes: Writes, pass_through: HttpPassThrough, complaints: Complaints) -> None:
         self._judge = policy.judge
-        self._judge_often = lru_cache(REMEMBERED_VERDICTS)(policy.judge)
+        self._plan_once = lru_cache(REMEMBERED_HEADS)(self._plan)
         self._writes = writes
         self._pass_through = pass_through
         self._complaints = complaints
 
     def plan(self, head: Head) -> Plan:
         """Decide from the head alone; see :meth:`torfluxd.gateway.exchange.Site.plan`."""
-        verdict = self._verdict(head)
+        return self._plan_once(head) if head.is_remembered else self._plan(head)
+
+    def _plan(self, head: Head) -> Plan:
+        verdict = self._judge(head.method, head.target)
         if isinstance(verdict, Accept):
             return self._take_write(verdict.write, head)
         if isinstance(verdict, Say):
@@ -62,16 +60,11 @@ class Routes:
             return _hear_statement(verdict.query, head)
         return self._forward(head)
 
-    def _verdict(self, head: Head) -> Verdict:
-        if len(head.target) > MAX_REMEMBERED_TARGET_BYTES:
-            return self._judge(head.method, head.target)
-        return self._judge_often(head.method, head.target)
-
     def _take_write(self, write: Write, head: Head) -> Collect:
         """The body is lines, for this destination."""
 
-        def complete(body: bytes) -> Deferred[Answer]:
-            return self._writes.write(write, body, content_encoding, head.writer)
+        def complete(body: bytes, writer: Hashable) -> Deferred[Answer]:
+            return self._writes.write(write, body, content_encoding, writer)
 
         content_encoding = head.header(b"content-encoding")
         return Collect(MAX_WRITE_BODY_BYTES, too_large(write.dialect), complete)
@@ -96,7 +89,7 @@ class Routes:
 def _hear_statement(query: bytes, head: Head) -> Collect:
     """The body may be a form, and the form a statement."""
 
-    def complete(body: bytes) -> Deferred[Answer]:
+    def complete(body: bytes, writer: Hashable) -> Deferred[Answer]:
         return succeed(answer_statement(query, body if is_form else b""))
 
     content_type = head.header(b"content-type") or b""
