@@ -47,7 +47,7 @@ class Answer:
     body: bytes = b""
 
 
-@frozen
+@frozen(cache_hash=True)
 class Destination:
     """Where a batch goes.
 

@@ -21,7 +21,6 @@ from zope.interface import implementer
 
 from torfluxd.gateway.exchange import Answer, Collect, PassThrough
 from torfluxd.gateway.faults import log_fault
-from torfluxd.gateway.outlet import Outlet, SocketTransport
 from torfluxd.gateway.reader import RefusedError, RequestReader
 from torfluxd.gateway.streams import Stream
 from torfluxd.gateway.wire import (
@@ -30,6 +29,7 @@ from torfluxd.gateway.wire import (
     REQUEST_TIMEOUT,
     encode_answer,
 )
+from torfluxd.outlet import Outlet, SocketTransport
 
 if TYPE_CHECKING:
     from torfluxd.gateway.front import Front
@@ -206,7 +206,7 @@ class Connection(Protocol):
 
     def _continue(self) -> None:
         """Go on with what is held, after whatever blocked it."""
-        if not self._serving:
+        if not self._serving and (self._held or not self._reading):
             self._serve(self._held)
 
     def _read_on(self, reading: bool) -> None:
@@ -274,7 +274,8 @@ class Connection(Protocol):
         self._waiting = None
         try:
             if isinstance(result, Answer):
-                self._abandon()
+                if self._stream is not None:  # It was not passed on.
+                    self._abandon()
                 self._answer(result)
             else:
                 self._respond(result)

@@ -6,23 +6,30 @@ writes instead of many small ones.
 
 A refused write is cut in two until each body has the answer that its own lines deserve: InfluxDB stores the good lines
 of a write and refuses it all the same, and does not say truly how many. To send lines again is harmless, because each
-has a timestamp of its own. A body that was refused by itself makes its writer and its measurement *suspect* for a
-while: their bodies travel alone, behind the others', so that a stranger who is refused again and again costs his
-neighbours nothing. Both are remembered because a writer, a circuit or a connection, is cheap to renew.
+has a time of its own.
+
+Whoever was refused is a suspect for a while. A writer (a circuit, or a connection) who is one travels alone. As both
+are cheap to renew, a measurement that InfluxDB refused is a suspect, too: bodies that begin with it travel together,
+but apart from all others. The *groups* of a lane, the many, the halves of a refused write, the suspect measurements and
+the suspect writers, take turns: so whatever strangers do who are refused again and again, every second write at least
+is that of the others.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
+from http import HTTPStatus
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from torfluxd.boundaries import Batch, Destination, Fate, Reply, Upstream
+from torfluxd.gateway.bodies import Bodies, Body, Load, join
+from torfluxd.gateway.suspects import Suspects
 
-__all__ = ["Body", "Lane", "Lanes", "Suspects"]
+__all__ = ["Lanes"]
 
 MAX_BATCH_BYTES = 2 * 1024 * 1024
 """The most that one joined write holds; a single body may be as large. influxd takes 25 MB (`max-body-size`)."""
@@ -30,173 +37,196 @@ MAX_BATCH_BYTES = 2 * 1024 * 1024
 MAX_BATCH_POINTS = 10_000
 """The most points of one joined write: twice the batch size at which InfluxDB is fastest, by its documentation."""
 
-SUSPECT_SECONDS = 60.0
-"""How long a refused writer's bodies travel alone: long enough that a flood of refusals costs one write each, short
-enough that a mended client is among the others again within a minute."""
-
-MAX_SUSPECTS = 4096
-"""How many suspects are remembered, the latest of them; strangers can make up as many as they like."""
-
-
-@frozen(eq=False)
-class Body:
-    """The lines of one request.
-
-    :ivar lines: good ones, each with its timestamp in nanoseconds, separated by newlines.
-    :ivar points: how many.
-    :ivar writer: whose.
-    :ivar settled: fires with what became of them; never fails.
-    """
-
-    lines: bytes = field(repr=lambda lines: f"<{len(lines)} bytes>")
-    points: int
-    writer: Hashable = field(repr=False)
-    settled: Deferred[Reply] = field(factory=Deferred, repr=False)
-
-    @property
-    def measurement(self) -> bytes:
-        """The measurement of its first line, which stands for all: clients write one kind of thing at a time."""
-        end = min(at for at in (self.lines.find(b","), self.lines.find(b" "), len(self.lines)) if at >= 0)
-        return self.lines[:end]
-
-
-class Suspects:
-    """Who was refused lately.
-
-    :param clock: measures how long ago.
-    """
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-        self._until: OrderedDict[Hashable, float] = OrderedDict()
-
-    def add(self, body: Body) -> None:
-        """A body was refused by itself."""
-        until = self._clock.seconds() + SUSPECT_SECONDS
-        for suspect in (("writer", body.writer), ("measurement", body.measurement)):
-            self._until.pop(suspect, None)
-            self._until[suspect] = until
-        while len(self._until) > MAX_SUSPECTS:
-            self._until.popitem(last=False)
-
-    def __contains__(self, body: Body) -> bool:
-        if not self._until:  # as almost always
-            return False
-        now = self._clock.seconds()
-        while self._until and next(iter(self._until.values())) <= now:
-            self._until.popitem(last=False)
-        return ("writer", body.writer) in self._until or ("measurement", body.measurement) in self._until
+MIN_BATCH_BYTES = 64 * 1024
+"""What a joined write may hold after any number of answers that it is too large: less than any server or proxy refuses
+(nginx's `client_max_body_size` is 1 MiB)."""
 
 
 @define(eq=False)
-class Lane:
-    """Carries the bodies for one destination, one write at a time.
+class _Queue:
+    """Bodies that wait to be joined: one of each writer in turn, as many as fit into one write."""
 
-    :ivar destination: where to.
-    :ivar send: sends one batch; ends as :meth:`torfluxd.boundaries.Upstream.send` does.
-    :ivar suspects: whose bodies travel alone.
-    :ivar emptied: called with the lane when nothing is left to do.
-    """
+    _waiting: OrderedDict[Hashable, deque[Body]] = field(factory=OrderedDict)
 
-    destination: Destination
-    send: Callable[[Batch], Deferred[Reply]]
-    suspects: Suspects
-    emptied: Callable[[Lane], None]
-    _waiting: OrderedDict[Hashable, deque[Body]] = field(factory=OrderedDict, init=False)
-    _apart: deque[Body] = field(factory=deque, init=False)
-    _halves: list[list[Body]] = field(factory=list, init=False)
-    _in_flight: bool = field(default=False, init=False)
-    _turn_of_apart: bool = field(default=False, init=False)
+    def put(self, body: Body) -> None:
+        """Wait."""
+        own = self._waiting.get(body.writer)
+        if own is None:
+            own = self._waiting[body.writer] = deque()
+        own.append(body)
 
-    def take(self, body: Body) -> None:
-        """Carry a body: at once when nothing is in flight, else with the next write."""
-        if body in self.suspects:
-            self._apart.append(body)
-        else:
-            self._waiting.setdefault(body.writer, deque()).append(body)
-        if not self._in_flight:
-            self._send_next()
-
-    def _send_next(self) -> None:
-        bodies = self._next()
-        if not bodies:
-            self.emptied(self)
-            return
-        self._in_flight = True
-        lines = b"\n".join([body.lines for body in bodies])
-        batch = Batch(self.destination, lines, sum(body.points for body in bodies))
-        self.send(batch).addCallback(self._answered, bodies)
-
-    def _next(self) -> list[Body]:
-        """What travels next: halves of a refused write; then the many and a suspect in turns."""
-        if self._halves:
-            return self._halves.pop()
-        if self._apart and (self._turn_of_apart or not self._waiting):
-            self._turn_of_apart = False
-            return [self._apart.popleft()]
-        self._turn_of_apart = True
-        return self._gathered()
-
-    def _gathered(self) -> list[Body]:
-        """Bodies of all who wait, one of each writer in turn, as many as fit into one write."""
+    def take(self, max_bytes: int) -> list[Body]:
+        """The bodies of the next write."""
+        waiting = self._waiting
         bodies: list[Body] = []
         size = points = 0
-        while self._waiting:
-            writer, own = self._waiting.popitem(last=False)
+        while waiting:
+            writer, own = waiting.popitem(last=False)
             body = own[0]
-            size += len(body.lines) + 1
-            points += body.points
-            if bodies and (size > MAX_BATCH_BYTES or points > MAX_BATCH_POINTS):
-                self._waiting[writer] = own
-                self._waiting.move_to_end(writer, last=False)  # the first of the next write
+            size += len(body.raw) + 1
+            points += body.most_points
+            if bodies and (size > max_bytes or points > MAX_BATCH_POINTS):
+                waiting[writer] = own
+                waiting.move_to_end(writer, last=False)  # the first of the next write
                 break
             bodies.append(own.popleft())
             if own:
-                self._waiting[writer] = own
+                waiting[writer] = own
         return bodies
 
-    def _answered(self, reply: Reply, bodies: Sequence[Body]) -> None:
-        """Tell everybody, or cut in two what was refused; then go on."""
-        if reply.fate is Fate.REJECT and len(bodies) > 1:
+
+@define(eq=False)
+class _Common:
+    """What the lanes share.
+
+    :ivar send: sends one batch; ends as :meth:`torfluxd.boundaries.Upstream.send` does.
+    :ivar bodies: reads them.
+    :ivar suspects: who was refused lately.
+    :ivar forget: called with a lane when nothing is left to do.
+    :ivar max_bytes: how much one joined write holds, so that it is not refused for its size.
+    """
+
+    send: Callable[[Batch], Deferred[Reply]]
+    bodies: Bodies
+    suspects: Suspects
+    forget: Callable[[_Lane], None]
+    max_bytes: int = MAX_BATCH_BYTES
+
+
+class _Lane:
+    """Carries the bodies for one destination, one write at a time.
+
+    :ivar destination: where to.
+    """
+
+    def __init__(self, destination: Destination, common: _Common) -> None:
+        self.destination = destination
+        self._common = common
+        self._many = _Queue()
+        self._halves: list[list[Body]] = []
+        self._marked = _Queue()
+        self._alone: deque[Body] = deque()
+        self._groups = (self._take_many, self._take_half, self._take_marked, self._take_alone)
+        self._turn = 0
+        self._in_flight = False
+        self._going_on = False
+
+    def take(self, body: Body) -> None:
+        """Carry a body: at once when nothing is in flight, else with the next write."""
+        suspects = self._common.suspects
+        if not suspects:  # as almost always
+            self._many.put(body)
+        elif suspects.has_writer(body.writer):
+            self._alone.append(body)
+        elif suspects.has_measurement(body.measurement):
+            self._marked.put(body)
+        else:
+            self._many.put(body)
+        if not self._in_flight:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Send what is next, until something is in flight, or nothing is left."""
+        if self._going_on:
+            return
+        self._going_on = True
+        while not self._in_flight:
+            bodies = self._next()
+            if not bodies:
+                break
+            load = self._load(bodies)
+            if load.points:
+                self._in_flight = True
+                batch = Batch(self.destination, load.lines, load.points)
+                self._common.send(batch).addCallback(self._answered, load)
+        self._going_on = False
+        if not self._in_flight:
+            self._common.forget(self)
+
+    def _next(self) -> Sequence[Body]:
+        """The bodies of the next write, of the group whose turn it is among those that have any."""
+        for _ in self._groups:
+            take = self._groups[self._turn]
+            self._turn = (self._turn + 1) % len(self._groups)
+            if bodies := take():
+                return bodies
+        return ()
+
+    def _take_many(self) -> Sequence[Body]:
+        return self._many.take(self._common.max_bytes)
+
+    def _take_half(self) -> Sequence[Body]:
+        return self._halves.pop() if self._halves else ()
+
+    def _take_marked(self) -> Sequence[Body]:
+        return self._marked.take(self._common.max_bytes)
+
+    def _take_alone(self) -> Sequence[Body]:
+        return (self._alone.popleft(),) if self._alone else ()
+
+    def _load(self, bodies: Sequence[Body]) -> Load:
+        """Read bodies. Whoever has no good lines has his answer now."""
+        common = self._common
+        load = common.bodies.read_together(bodies)
+        if load is not None:
+            return load
+        good = []
+        for body in bodies:
+            if not common.bodies.read(body):
+                common.suspects.add_writer(body.writer)
+            if body.points:
+                good.append(body)
+            else:
+                body.settled.callback(body.told)
+        return join(good)
+
+    def _answered(self, reply: Reply, load: Load) -> None:
+        """Send on, then tell everybody, so that InfluxDB has work meanwhile; or cut in two what was refused."""
+        bodies = load.bodies
+        self._in_flight = False
+        refused = reply.fate is Fate.REJECT
+        if refused and reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            self._common.max_bytes = max(MIN_BATCH_BYTES, min(self._common.max_bytes, len(load.lines) // 2))
+        if refused and len(bodies) > 1:
             middle = len(bodies) // 2
             self._halves += [list(bodies[middle:]), list(bodies[:middle])]
-        else:
-            if reply.fate is Fate.REJECT:
-                self.suspects.add(bodies[0])
-            for body in bodies:
-                body.settled.callback(reply)
-        self._in_flight = False
-        self._send_next()
+            self._go_on()
+            return
+        if refused:
+            self._common.suspects.add_writer(bodies[0].writer)
+            self._common.suspects.add_measurement(bodies[0].measurement)
+        self._go_on()
+        for body in bodies:
+            body.tell(reply)
 
 
 class Lanes:
     """The lanes to all destinations that anybody writes to at the moment.
 
     :param upstream: where they lead.
-    :param clock: measures how long suspects travel alone.
+    :param clock: measures how long suspects are batched apart.
+    :param bodies: reads bodies.
     """
 
-    def __init__(self, upstream: Upstream, clock: IReactorTime) -> None:
-        self._upstream = upstream
-        self._suspects = Suspects(clock)
-        self._lanes: dict[Destination, Lane] = {}
+    def __init__(self, upstream: Upstream, clock: IReactorTime, bodies: Bodies) -> None:
+        self._common = _Common(upstream.send, bodies, Suspects(clock), self._forget)
+        self._lanes: dict[Destination, _Lane] = {}
 
     def __len__(self) -> int:
         """How many lanes have something to do."""
         return len(self._lanes)
 
-    def write(self, destination: Destination, lines: bytes, points: int, writer: Hashable) -> Deferred[Reply]:
-        """Write the lines of one body.
+    def take(self, body: Body) -> Deferred[Answer]:
+        """Carry the lines of one body.
 
-        :returns: a Deferred that fires with what became of these lines, and never fails. To cancel it is to say that
-            nobody waits any more; the lines are written all the same.
+        :returns: :attr:`~torfluxd.gateway.bodies.Body.settled` of the body.
         """
-        body = Body(lines, points, writer)
+        destination = body.write.destination
         lane = self._lanes.get(destination)
         if lane is None:
-            lane = self._lanes[destination] = Lane(destination, self._upstream.send, self._suspects, self._forget)
+            lane = self._lanes[destination] = _Lane(destination, self._common)
         lane.take(body)
         return body.settled
 
-    def _forget(self, lane: Lane) -> None:
+    def _forget(self, lane: _Lane) -> None:
         del self._lanes[lane.destination]

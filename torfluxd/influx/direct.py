@@ -12,7 +12,7 @@ from typing import Final
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.python.failure import Failure
@@ -22,6 +22,7 @@ from torfluxd.errors import UpstreamError
 from torfluxd.influx.agent import IDLE_CONNECTIONS, IDLE_SECONDS
 from torfluxd.influx.post import MAX_ANSWER_BYTES, Posted, Poster
 from torfluxd.influx.url import InfluxdbUrl
+from torfluxd.outlet import Outlet, SocketTransport
 
 __all__ = ["DirectPoster"]
 
@@ -123,7 +124,8 @@ class _Connection(StreamProtocol):
     :param lost: called with the connection when it is gone, or of no more use.
     """
 
-    transport: ITCPTransport  # or another stream transport that can abort: all of Twisted's can
+    transport: SocketTransport  # or another stream transport, which is used like one
+    _outlet: Outlet
 
     def __init__(self, freed: Callable[[_Connection], None], lost: Callable[[_Connection], None]) -> None:
         self._freed = freed
@@ -133,13 +135,17 @@ class _Connection(StreamProtocol):
         self._head_room = 0
         self.idle_call: IDelayedCall | None = None
 
+    def connectionMade(self) -> None:
+        """The connection is open."""
+        self._outlet = Outlet(self.transport)
+
     def post(self, request: bytes) -> Deferred[Posted]:
         """Send a request, and wait for its answer. Cancelling closes the connection."""
         self._answer = _Answer()
         self._head_room = MAX_ANSWER_HEAD_BYTES
         waiting: Deferred[Posted] = Deferred(self._cancel)
         self._waiting = waiting
-        self.transport.write(request)
+        self._outlet.write(request)
         return waiting
 
     def dataReceived(self, data: bytes) -> None:

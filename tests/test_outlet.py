@@ -10,7 +10,7 @@ from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from torfluxd.gateway.outlet import Outlet
+from torfluxd.outlet import Outlet
 
 
 class OutletTests(SynchronousTestCase):

@@ -1,0 +1,33 @@
+"""What strangers hear about writes, whatever is wrong: constants, one for each dialect."""
+
+from __future__ import annotations
+
+from functools import cache
+from http import HTTPStatus
+from typing import Final
+
+from torfluxd.boundaries import Answer
+from torfluxd.influx.dialect import Dialect
+from torfluxd.influx.inflate import GzipFault
+
+__all__ = ["RETRY_AFTER_SECONDS", "WRITTEN", "too_large", "unavailable"]
+
+RETRY_AFTER_SECONDS = 30
+"""When a writer may come back: about as long as a restart of InfluxDB takes."""
+
+WRITTEN: Final = Answer(HTTPStatus.NO_CONTENT)
+"""His lines are stored, or will be."""
+
+
+@cache
+def unavailable(dialect: Dialect) -> Answer:
+    """What a writer hears while nothing can be done with his lines, whatever the cause."""
+    return dialect.refuse(
+        HTTPStatus.SERVICE_UNAVAILABLE, "the database takes no writes at the moment", RETRY_AFTER_SECONDS
+    )
+
+
+@cache
+def too_large(dialect: Dialect) -> Answer:
+    """What a writer hears whose body is over a limit."""
+    return dialect.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, GzipFault.TOO_LARGE.value)
