@@ -58,7 +58,13 @@ USERS = {
 GATEWAY_EXTRA = ("httptools", "re2")
 """The packages of the extra `gateway`, by the names under which they are imported."""
 
-SPEAKERS = {"torfluxd.cli", "torfluxd.demo", "torfluxd.onion.testnet_command", "torfluxd.tap"}
+SPEAKERS = {
+    "torfluxd.cli",
+    "torfluxd.delivery.spool_command",
+    "torfluxd.demo",
+    "torfluxd.onion.testnet_command",
+    "torfluxd.tap",
+}
 """The modules that talk to a person on standard output."""
 
 PUBLIC_NAMES: tuple[str, ...] = (

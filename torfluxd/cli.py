@@ -1,7 +1,8 @@
-"""The `torfluxd` command: `serve`, `demo`, `key`, `testnet`."""
+"""The `torfluxd` command: `serve`, `demo`, `key`, `spool`, `testnet`."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ Commands:
     serve     Run the gateway here, in the foreground (as `twist torfluxd` does).
     demo      Show it all on one machine: Tor network, InfluxDB, gateway, reporters.
     key       Make or read the private key of an onion service.
+    spool     What waits for InfluxDB, and what it refused: show, retry, drop.
     testnet   Run a private Tor network on loopback, for tests.
 
 `torfluxd COMMAND --help` tells more of each. As a daemon, the gateway runs as
@@ -77,8 +79,9 @@ _O = TypeVar("_O", bound=usage.Options)
 def _parsed(command: str, kind: type[_O], arguments: list[str]) -> _O:
     """Parse a command's options, or end with one line."""
     options = kind()
+    parse: Callable[[Sequence[str]], None] = options.parseOptions
     try:
-        usage.Options.parseOptions(options, arguments)
+        parse(arguments)
     except usage.UsageError as error:
         refuse(f"{command}: {error} (torfluxd {command} --help tells more)")
     return options
@@ -94,6 +97,15 @@ def _testnet(arguments: list[str]) -> None:
     options = _parsed("testnet", TestnetOptions, arguments)
     testnet = Testnet.from_options(cast(ProcessReactor, reactor), options)
     raise SystemExit(run_in_foreground(reactor, testnet.run))
+
+
+def _spool(arguments: list[str]) -> None:
+    from torfluxd.delivery.spool_command import SpoolCommand, SpoolOptions
+
+    try:
+        SpoolCommand.from_options(_parsed("spool", SpoolOptions, arguments), os.environ).run()
+    except TorfluxdError as error:
+        refuse(error, EXIT_FAILED)
 
 
 def _key(arguments: list[str]) -> None:
@@ -138,5 +150,6 @@ _RUN: dict[str, Callable[[list[str]], None]] = {
     "serve": _serve,
     "demo": _demo,
     "key": _key,
+    "spool": _spool,
     "testnet": _testnet,
 }

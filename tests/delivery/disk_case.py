@@ -18,7 +18,7 @@ from torfluxd.boundaries import Spool
 from torfluxd.delivery.disk import DiskSpool
 from torfluxd.delivery.executor import AtOnce, Executor
 from torfluxd.delivery.lending import DeadLetter
-from torfluxd.delivery.letters import list_letters
+from torfluxd.delivery.letters import look
 from torfluxd.delivery.steps import Bounds
 
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class DiskCase(SpoolCase):
 
     def dead_letters(self, spool: Spool) -> tuple[DeadLetter, ...]:
         """As the operator would see them if the process were killed now."""
-        return tuple(buried.letter for buried in list_letters(self.copy()))
+        return tuple(buried.letter for buried in look(self.copy()).letters)
 
     def copy(self) -> Path:
         """What is in the files now: what a kill would leave behind."""

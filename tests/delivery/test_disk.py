@@ -14,7 +14,7 @@ from torfluxd.boundaries import Batch, Destination, SpoolCounts
 from torfluxd.delivery.disk import DiskSpool
 from torfluxd.delivery.executor import AtOnce
 from torfluxd.delivery.lending import DeadLetter
-from torfluxd.delivery.letters import drop_letters, list_letters, retry_letters
+from torfluxd.delivery.letters import Contents, drop_letters, look, retry_letters
 from torfluxd.delivery.schema import SCHEMA
 from torfluxd.delivery.steps import Bounds
 from torfluxd.delivery.store import Sums
@@ -262,7 +262,7 @@ class VersionTests(DiskCase):
         executor.go()
         self.assertIn("newer torfluxd", self.fails(opened, SpoolVersionError))
         self.assertEqual((self.path.read_bytes(), executor.stopped), (before, True))
-        self.assertRaises(SpoolVersionError, list_letters, self.path)
+        self.assertRaises(SpoolVersionError, look, self.path)
 
 
 class LetterTests(DiskCase):
@@ -279,35 +279,35 @@ class LetterTests(DiskCase):
 
     def test_list(self) -> None:
         """She sees each with its number, its time, its reason and its batch."""
-        [first, second] = list_letters(self.path)
+        [first, second] = look(self.path).letters
         self.assertEqual((first.refused_at, first.letter), (NOW, DeadLetter(batch("a", 2), "field type conflict")))
         self.assertEqual(second.letter, DeadLetter(batch("b", 3), "too old"))
 
     def test_retry(self) -> None:
         """She has one of them, or all, tried again: they go behind what waits."""
-        number = list_letters(self.path)[1].number
-        self.assertEqual(retry_letters(self.path, [number, 999]), 1)
-        self.assertEqual(retry_letters(self.path), 1)
+        number = look(self.path).letters[1].number
+        self.assertEqual(retry_letters(self.path, [number, 999]), [number])
+        self.assertEqual(len(retry_letters(self.path)), 1)
         spool = self.open()
         self.assertEqual((spool.counts.points, spool.dead_letters), (9, Sums()))
         self.assertEqual(self.lines(spool), [b"c", b"b", b"a"])
 
     def test_drop(self) -> None:
         """She drops one, or all; a number never names another letter later."""
-        numbers = [letter.number for letter in list_letters(self.path)]
-        self.assertEqual((drop_letters(self.path, numbers[1:]), drop_letters(self.path)), (1, 1))
+        numbers = [letter.number for letter in look(self.path).letters]
+        self.assertEqual((drop_letters(self.path, numbers[1:]), drop_letters(self.path)), (numbers[1:], numbers[:1]))
         spool = self.open()
         self.successResultOf(self.lend(spool).rejected("no"))
         self.successResultOf(spool.close())
-        self.assertNotIn(list_letters(self.path)[0].number, numbers)
+        self.assertNotIn(look(self.path).letters[0].number, numbers)
 
     def test_in_use(self) -> None:
         """A spool that is in use is left alone, with a clear word."""
         self.open()
-        self.assertIn("locked", str(self.assertRaises(SpoolBrokenError, list_letters, self.path)))
+        self.assertIn("locked", str(self.assertRaises(SpoolBrokenError, look, self.path)))
 
     def test_none(self) -> None:
         """Where there is no spool there are no letters, and none is begun."""
         path = self.directory / "other.db"
-        self.assertEqual((list_letters(path), retry_letters(path), drop_letters(path)), ([], 0, 0))
+        self.assertEqual((look(path), retry_letters(path), drop_letters(path)), (Contents(), [], []))
         self.assertFalse(path.exists())

@@ -14,7 +14,7 @@ from typing import Any
 from tests.delivery.disk_case import DiskCase
 from tests.delivery.spool_suite import batch
 from torfluxd.boundaries import Batch, Destination, SpoolCounts
-from torfluxd.delivery.letters import list_letters
+from torfluxd.delivery.letters import look
 from torfluxd.delivery.steps import Bounds
 from torfluxd.errors import SpoolBrokenError
 
@@ -99,7 +99,7 @@ class DamagedFileTests(DiskCase):
     def test_letters(self) -> None:
         """An operator who looks at the dead letters of a damaged file is told, and the file is left alone."""
         self.path.write_bytes(b"nonsense" * 1000)
-        self.assertIn("damaged", str(self.assertRaises(SpoolBrokenError, list_letters, self.path)))
+        self.assertIn("damaged", str(self.assertRaises(SpoolBrokenError, look, self.path)))
         self.assertEqual(self.path.read_bytes(), b"nonsense" * 1000)
 
     def test_lines(self) -> None:

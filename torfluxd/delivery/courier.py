@@ -15,11 +15,12 @@ stop the courier.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from attrs import define, field, frozen
 from automat import TypeMachine, TypeMachineBuilder
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -68,7 +69,7 @@ class _Flush:
 
 @define(eq=False)
 class _Core:
-    """What lives as long as the courier.
+    """What lives as long as the courier; see :class:`Courier` for what it is given.
 
     :ivar failed_attempts: how many trips in a row ended with a postponed batch.
     """
@@ -77,13 +78,16 @@ class _Core:
     upstream: Upstream
     clock: IReactorTime
     backoff: Backoff
+    tell_settled: Callable[[], None]
+    tell_idle: Callable[[], None]
+    turns: DeferredSemaphore
     failed_attempts: int = 0
     flushes: list[_Flush] = field(factory=list)
     stops: list[Deferred[None]] = field(factory=list)
 
     def set_out(self, inputs: _Inputs) -> Trip:
         """Begin a trip, whose end arrives as an input."""
-        trip = Trip(self.spool, self.upstream, self.settled)
+        trip = Trip(self.spool, self.upstream, self.settled, self.turns)
 
         def ended(postponed: Reply | None) -> None:
             if postponed is None:
@@ -105,6 +109,7 @@ class _Core:
             self.failed_attempts = 0
         for flush in [flush for flush in self.flushes if flush.position <= position]:
             flush.waiter.callback(True)
+        self.tell_settled()
 
     def next_wait_seconds(self, reply: Reply) -> float:
         """Count a failed attempt.
@@ -144,8 +149,9 @@ def _wait(inputs: _Inputs, core: _Core, reply: Reply) -> IDelayedCall:
 # What the courier does on its way from one state to another.
 
 
-def _tell_flushed(inputs: _Inputs, core: _Core, trip: Trip) -> None:
+def _tell_idle(inputs: _Inputs, core: _Core, trip: Trip) -> None:
     core.end_flushes(True)
+    core.tell_idle()
 
 
 def _tell_flushed_if_empty(inputs: _Inputs, core: _Core) -> None:
@@ -157,7 +163,7 @@ def _tell_stopped(inputs: _Inputs, core: _Core, *_: object) -> None:
 
 
 def _tell_stopped_empty(inputs: _Inputs, core: _Core) -> None:
-    core.end_flushes(True)
+    core.end_flushes(core.spool.counts.batches == 0)  # a batch may have come after the last look
     core.end_stops()
 
 
@@ -205,9 +211,9 @@ def _make_machine() -> TypeMachine[_Inputs, _Core]:
 
     carrying.upon(_Inputs.start_asked).loop().returns(None)
     carrying.upon(_Inputs.stop_asked).to(stopping)(_end_the_trip)
-    carrying.upon(_Inputs.flush_asked).loop().returns(None)
+    carrying.upon(_Inputs.flush_asked).loop()(_look_again)
     carrying.upon(_Inputs.batch_put).loop()(_look_again)
-    carrying.upon(_Inputs.emptied).to(idle)(_tell_flushed)
+    carrying.upon(_Inputs.emptied).to(idle)(_tell_idle)
     carrying.upon(_Inputs.postponed).to(waiting).returns(None)
 
     waiting.upon(_Inputs.start_asked).loop().returns(None)
@@ -250,11 +256,26 @@ class Courier:
     :param clock: for the waits and the deadlines.
     :param backoff: how long to wait after that many failed attempts in a row. What the other side asks for with
         `Retry-After` comes on top, see :func:`~torfluxd.delivery.backoff.wait_seconds`.
+    :param settled: called each time that a batch was delivered or rejected, when the spool knows it.
+    :param idle: called each time that the spool had nothing left to lend, and the courier rests, for the moment.
+        It is safe to forget it then.
+    :param turns: shared by couriers that shall not all carry at once: each takes a turn for each batch, and holds no
+        batch while it waits for one. By default it is alone.
     """
 
-    def __init__(self, spool: Spool, upstream: Upstream, clock: IReactorTime, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        upstream: Upstream,
+        clock: IReactorTime,
+        backoff: Backoff,
+        *,
+        settled: Callable[[], None] = lambda: None,
+        idle: Callable[[], None] = lambda: None,
+        turns: DeferredSemaphore | None = None,
+    ) -> None:
         self._clock = clock
-        self._core = _Core(spool, upstream, clock, backoff)
+        self._core = _Core(spool, upstream, clock, backoff, settled, idle, turns or DeferredSemaphore(1))
         self._inputs = _Machine(self._core)
 
     def start(self) -> None:

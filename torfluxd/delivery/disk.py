@@ -6,16 +6,16 @@ sync for all of it, without a timer. Nothing is acknowledged before that transac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torfluxd.boundaries import Batch, Fate, Lease, Refusal, Spool, SpoolCounts
+from torfluxd.boundaries import Batch, Destination, Fate, Lease, Refusal, Spool, SpoolCounts
 from torfluxd.delivery.executor import Executor
 from torfluxd.delivery.ledger import Ledger
 from torfluxd.delivery.lending import BorrowedBatch, Kept
@@ -56,6 +56,7 @@ class DiskSpool:
         self._executor = executor
         self._tell = tell
         self._report = Report()
+        self._destinations: dict[Destination, Sums] = {}
         self._asked: list[_Asked] = []
         self._busy = False
         self._closing = False
@@ -106,6 +107,14 @@ class DiskSpool:
         return self._report.counts
 
     @property
+    def destinations(self) -> Mapping[Destination, Sums]:
+        """What is kept, the lent batches among it, for each destination for which anything is.
+
+        As after the last transaction; it changes with the spool.
+        """
+        return self._destinations
+
+    @property
     def oldest_age_seconds(self) -> float | None:
         """How long ago the oldest batch was put, or None when there is none."""
         put_at = self._report.oldest_put_at
@@ -135,13 +144,26 @@ class DiskSpool:
         """
         return self._ask(Put(batch)).addCallback(_nothing)
 
-    def lend(self) -> Deferred[Lease | None]:
-        """Borrow the oldest batch that is not lent, or None when there is none."""
-        return self._ask(Lend()).addCallback(self._lease)
+    def lend(self, destination: Destination | None = None) -> Deferred[Lease | None]:
+        """Borrow the oldest batch that is not lent, or None when there is none.
+
+        Batches of its destination that follow it are joined to it, up to the bounds: one lease, given back as one.
+
+        :param destination: of which destination; by default of any. That takes a look at each, so a spool with very
+            many is better asked for one.
+        """
+        return self._ask(Lend(destination)).addCallback(self._lease)
+
+    def only(self, destination: Destination) -> Spool:
+        """A view of this spool that lends batches of one destination alone.
+
+        Its counts are those of the whole spool, but `batches`, `points` and `size_bytes` are of that destination.
+        """
+        return _Only(self, destination)
 
     def take_back(self, kept: Kept, fate: Fate, reason: str, refused: Sequence[Refusal]) -> Deferred[None]:
         """End a lease; only the lease calls this."""
-        return self._ask(GiveBack(kept, fate, reason)).addCallback(_nothing)
+        return self._ask(GiveBack(kept, fate, reason, refused)).addCallback(_nothing)
 
     def close(self) -> Deferred[None]:
         """Do what was asked before, close the file and end the thread.
@@ -207,6 +229,11 @@ class DiskSpool:
         if self._report.trouble and not report.trouble:
             _log.info("The spool on disk works again.")
         self._report = report
+        for destination, sums in report.destinations.items():
+            if sums.batches:
+                self._destinations[destination] = sums
+            else:
+                self._destinations.pop(destination, None)
 
     def _end(self, outcome: Failure | None) -> None:
         if outcome is not None:
@@ -215,6 +242,28 @@ class DiskSpool:
         self._closed = True
         for closer in self._closers:
             closer.callback(None)
+
+
+@frozen(eq=False)
+class _Only:
+    """See :meth:`DiskSpool.only`."""
+
+    _spool: DiskSpool
+    _destination: Destination
+
+    @property
+    def counts(self) -> SpoolCounts:
+        """The counts after the last transaction."""
+        kept = self._spool.destinations.get(self._destination, Sums())
+        return evolve(self._spool.counts, batches=kept.batches, points=kept.points, size_bytes=kept.size_bytes)
+
+    def put(self, batch: Batch) -> Deferred[None]:
+        """Keep a batch, whatever its destination."""
+        return self._spool.put(batch)
+
+    def lend(self) -> Deferred[Lease | None]:
+        """Borrow the oldest batch of this destination that is not lent, or None when there is none."""
+        return self._spool.lend(self._destination)
 
 
 def _nothing(result: object) -> None:
@@ -226,4 +275,4 @@ def _is_back_anyway(failure: Failure) -> None:
     failure.trap(SpoolBrokenError)
 
 
-_spool_type: type[Spool] = DiskSpool
+_spool_types: tuple[type[Spool], ...] = (DiskSpool, _Only)

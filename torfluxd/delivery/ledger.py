@@ -1,55 +1,29 @@
 """What a spool on disk does in its own thread: groups of steps, each group one transaction.
 
-Which batches are lent is known in memory only, so that after a restart everything that was not delivered is there
-again. Everything else is in the file, and a tally of it in memory, so that nothing is summed up while it runs.
+Which batches are lent is known in memory only (see `book`), so that after a restart everything that was not delivered
+is there again. Everything else is in the file, and a tally of it in memory, so that nothing is summed up while it runs.
 """
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from attrs import define, evolve, field
+from attrs import evolve, frozen
 
-from torfluxd.boundaries import Batch, Fate
+from torfluxd.boundaries import Batch, Destination, Fate
+from torfluxd.delivery.book import Book, Place
 from torfluxd.delivery.damage import explain, is_damage, is_full, set_aside
-from torfluxd.delivery.lending import Kept, Tally, size_bytes
+from torfluxd.delivery.lending import DeadLetter, Kept, letters_for, size_bytes
 from torfluxd.delivery.schema import SCHEMA
 from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Report, Result, Step
-from torfluxd.delivery.store import Store, Sums
+from torfluxd.delivery.store import Row, Span, Store, Sums
 from torfluxd.errors import SpoolBrokenError, SpoolFullError, SpoolVersionError
 
 __all__ = ["RETRY_SECONDS", "Ledger"]
 
 RETRY_SECONDS = 5.0
 """How long a disk that failed is left alone: a try may read the whole file, and room is made by people."""
-
-
-@define
-class _Book:
-    """What is known in memory, and is as it was before when a transaction fails.
-
-    :ivar lent: the batches that are lent, by position.
-    :ivar returned: the positions of batches that were lent and put back, in order; all of them are up to `cursor`.
-    :ivar cursor: no batch behind this position was lent yet.
-    """
-
-    tally: Tally = field(factory=Tally)
-    lent: dict[int, Batch] = field(factory=dict)
-    returned: list[int] = field(factory=list)
-    cursor: int = 0
-    letters: Sums = field(factory=Sums)
-    forgotten_points: int = 0
-    oldest_put_at: float | None = None
-
-    def copy(self) -> _Book:
-        return evolve(self, tally=evolve(self.tally), lent=dict(self.lent), returned=list(self.returned))
-
-    def lent_and(self, batch: Batch) -> tuple[int, int]:
-        """The points and the size in bytes of what is lent, and of one batch more."""
-        batches = [*self.lent.values(), batch]
-        return sum(each.points for each in batches), sum(size_bytes(each) for each in batches)
 
 
 class Ledger:
@@ -68,7 +42,8 @@ class Ledger:
         self._bounds = bounds
         self._schema = schema
         self._store: Store | None = None
-        self._book = _Book()
+        self._book = Book()
+        self._changed: set[Destination] = set()
         self._damage = ""
         self._trouble = ""
         self._retry_at = 0.0
@@ -103,12 +78,14 @@ class Ledger:
             store = self._usable_store(now)
         except Exception as error:
             return self._failed(steps, self._fail(error, now))
-        before = self._book.copy()
+        self._book.mark()
         try:
-            return self._report(self._do(store, steps, now))
+            results = self._do(store, steps, now)
         except Exception as error:
-            self._book = before
+            self._book.revert()
             return self._failed(steps, self._fail(error, now))
+        self._changed.update(self._book.places.changed)
+        return self._report(results)
 
     # Steps.
 
@@ -124,7 +101,7 @@ class Ledger:
 
     def _step(self, store: Store, step: Step, now: float) -> Result:
         if isinstance(step, Lend):
-            return self._lend(store, now)
+            return self._lend(store, step.destination, now)
         if isinstance(step, GiveBack):
             self._take_back(store, step, now)
         elif self._trouble and now < self._retry_at:
@@ -138,76 +115,120 @@ class Ledger:
 
     def _put(self, store: Store, batch: Batch, now: float) -> None:
         book = self._book
-        tally = book.tally
-        if not self._bounds.drop_oldest:
-            if self._bounds.exceeded(tally.points + batch.points, tally.size_bytes + size_bytes(batch)):
-                raise SpoolFullError(
-                    f"the spool {self._path} is full, it holds {tally.points} points in {tally.size_bytes} bytes: raise"
-                    " its limit, or see why it is not emptied"
-                )
-        elif self._bounds.exceeded(*book.lent_and(batch)):
-            tally.newest += 1
-            tally.add(batch)
-            tally.dropped(batch)
+        if self._bounds.drop_oldest and not self._make_room(store, batch, now):
+            book.tally.add(batch)
+            book.tally.dropped(Kept(book.tally.newest, batch))
             return
-        while self._bounds.exceeded(tally.points + batch.points, tally.size_bytes + size_bytes(batch)):
-            self._drop_oldest(store, now)
-        kept = Kept(tally.newest + 1, batch)
-        store.insert(kept, now)
-        tally.newest += 1
-        tally.add(batch)
+        if self._exceeded_with(batch):
+            raise SpoolFullError(
+                f"the spool {self._path} is full, it holds {book.tally.points} points in {book.tally.size_bytes} bytes:"
+                " raise its limit, or see why it is not emptied"
+            )
+        place = book.places.get(batch.destination)
+        if place is None:
+            if len(book.places.items()) >= self._bounds.limit_destinations:
+                raise SpoolFullError(
+                    f"the spool {self._path} holds something for {self._bounds.limit_destinations} destinations, and"
+                    " takes nothing for another one before one of them is empty"
+                )
+            place = Place(store.destination_number(batch.destination), cursor=book.tally.newest)
+        store.insert(book.tally.newest + 1, place.number, batch, now)
+        book.add(place, batch)
 
-    def _lend(self, store: Store, now: float) -> Kept | None:
-        kept = self._take_oldest(store, now)
+    def _exceeded_with(self, batch: Batch) -> bool:
+        tally = self._book.tally
+        return self._bounds.exceeded(tally.points + batch.points, tally.size_bytes + size_bytes(batch))
+
+    def _make_room(self, store: Store, batch: Batch, now: float) -> bool:
+        """Drop as few of the oldest batches as a new one needs.
+
+        :returns: False when not even all would be enough; nothing is dropped then.
+        """
+        lent = self._book.lent_sums
+        if self._bounds.exceeded(lent.points + batch.points, lent.size_bytes + size_bytes(batch)):
+            return False
+        while self._exceeded_with(batch) and self._drop_oldest(store, now):
+            pass
+        return True
+
+    def _lend(self, store: Store, wanted: Destination | None, now: float) -> Kept | None:
+        kept = self._take_oldest(store, wanted, self._bounds, now)
         if kept is not None:
-            self._book.lent[kept.position] = kept.batch
+            self._book.lend(kept)
         return kept
 
     def _take_back(self, store: Store, step: GiveBack, now: float) -> None:
-        book, kept = self._book, step.kept
-        if book.lent.pop(kept.position, None) is None:
-            return  # its file was damaged, and set aside meanwhile
+        book = self._book
+        kept = book.end_loan(step.kept.position)
+        if kept is None:
+            return
         if step.fate is Fate.DELIVERED:
-            store.delete(kept.position)
-            book.tally.delivered(kept.batch)
+            self._delete(store, kept)
+            book.tally.delivered(kept)
         elif step.fate is Fate.REJECT:
-            self._bury(store, kept, step.reason, now)
+            letters = letters_for(kept, step.reason, step.refused)
+            for letter in letters:
+                store.bury(book.place_of(kept).number, letter, kept.first, now)
+            self._delete(store, kept)
+            book.tally.rejected(kept, sum(letter.batch.points for letter in letters))
+            self._count_letters(store, letters)
         else:
-            insort(book.returned, kept.position)
+            book.put_back(kept)
 
     def _failed(self, steps: Sequence[Step], error: SpoolBrokenError) -> Report:
         """Fail a group. A lease whose way back failed is as if it had been put back."""
         for step in steps:
-            if isinstance(step, GiveBack) and self._book.lent.pop(step.kept.position, None) is not None:
-                insort(self._book.returned, step.kept.position)
+            if isinstance(step, GiveBack) and (kept := self._book.end_loan(step.kept.position)) is not None:
+                self._book.put_back(kept)
         return self._report([error] * len(steps))
 
     # Oldest first.
 
-    def _take_oldest(self, store: Store, now: float) -> Kept | None:
-        """The oldest batch that is not lent, which is the caller's now; what cannot be sent is buried on the way."""
-        for kept, sound in self._oldest(store):
-            if sound:
+    def _take_oldest(self, store: Store, wanted: Destination | None, bounds: Bounds, now: float) -> Kept | None:
+        """The oldest of what is not lent, which is the caller's now; what cannot be sent is buried on the way.
+
+        :param wanted: of that destination alone, or None for the oldest of all.
+        :param bounds: how much is taken as one.
+        """
+        for destination in self._by_age(store) if wanted is None else [wanted]:
+            kept = self._take(store, destination, bounds, now)
+            if kept is not None:
                 return kept
-            self._news.append(f"a batch of {kept.batch.points} points was damaged on the disk of {self._path}")
-            self._bury(store, kept, "damaged on the disk", now)
         return None
 
-    def _oldest(self, store: Store) -> Iterator[tuple[Kept, bool]]:
-        book = self._book
-        while book.returned:
-            row = store.fetch(book.returned.pop(0))
-            if row is not None:  # else its delivery was written although the disk failed to say so
-                yield row.kept, row.sound
-        while (row := store.fetch_after(book.cursor)) is not None:
-            book.cursor = row.kept.position
-            yield row.kept, row.sound
+    def _take(self, store: Store, destination: Destination, bounds: Bounds, now: float) -> Kept | None:
+        places = self._book.places
+        limit = bounds.lend_points if bounds.lend_bytes else 0
+        while (place := places.get(destination)) is not None and place.waits:
+            run = _Run.of(store.read(place.number, destination, place.ahead, max(1, limit)), bounds)
+            places.put(destination, place.passed(run.last))
+            for kept in run.damaged:
+                self._bury_damaged(store, kept, now)
+            if run.sound:
+                return run.joined(destination)
+            if run.last is None and not place.returned:
+                return None
+        return None
 
-    def _drop_oldest(self, store: Store, now: float) -> None:
-        kept = self._take_oldest(store, now)
-        if kept is not None:  # else all of them were damaged, and buried
-            store.delete(kept.position)
-            self._book.tally.dropped(kept.batch)
+    def _by_age(self, store: Store) -> list[Destination]:
+        """The destinations for which something waits, the longest first. A look for each, when there are several."""
+        waiting = [(destination, place) for destination, place in self._book.places.items() if place.waits]
+        if len(waiting) > 1:
+            found = [(store.next_position(place.number, place.ahead.first), where) for where, place in waiting]
+            return [where for position, where in sorted(found, key=lambda one: one[0] or 0) if position is not None]
+        return [destination for destination, _ in waiting]
+
+    def _drop_oldest(self, store: Store, now: float) -> bool:
+        """Drop the oldest batch that is not lent.
+
+        :returns: False when there was none; then some may have been damaged, and buried.
+        """
+        kept = self._take_oldest(store, None, _ONE_BY_ONE, now)
+        if kept is None:
+            return False
+        self._delete(store, kept)
+        self._book.tally.dropped(kept)
+        return True
 
     def _drop_aged(self, store: Store, now: float) -> None:
         limit = self._bounds.limit_age_seconds
@@ -217,13 +238,35 @@ class Ledger:
             self._drop_oldest(store, now)
 
     def _oldest_unlent_put_at(self, store: Store) -> float | None:
-        return store.put_at(self._book.returned[0] if self._book.returned else self._book.cursor + 1)
+        for destination in self._by_age(store):
+            place = self._book.places.get(destination)
+            position = place and store.next_position(place.number, place.ahead.first)
+            if position:
+                return store.put_at(position)
+        return None
 
-    def _bury(self, store: Store, kept: Kept, reason: str, now: float) -> None:
+    def _delete(self, store: Store, kept: Kept) -> None:
+        """Take it out of the file and out of the book."""
+        store.delete(self._book.place_of(kept).number, Span(kept.first, kept.position))
+        self._removed(store, kept)
+
+    def _removed(self, store: Store, kept: Kept) -> None:
+        given_up = self._book.remove(kept)
+        if given_up is not None:
+            store.forget_destination(given_up.number)
+
+    def _bury_damaged(self, store: Store, kept: Kept, now: float) -> None:
+        self._news.append(f"a batch of {kept.batch.points} points was damaged on the disk of {self._path}")
+        store.bury_row(kept.position, "damaged on the disk", now)
+        self._removed(store, kept)
+        self._book.tally.rejected(kept)
+        self._count_letters(store, [DeadLetter(kept.batch, "")])
+
+    def _count_letters(self, store: Store, letters: Iterable[DeadLetter]) -> None:
+        """Count new letters, and forget the oldest when there are too many."""
         book = self._book
-        store.bury(kept.position, reason, now)
-        book.tally.rejected(kept.batch)
-        book.letters += _sums(kept)
+        for letter in letters:
+            book.letters += Sums(1, letter.batch.points, size_bytes(letter.batch))
         while book.letters.size_bytes > self._bounds.dead_letter_limit_bytes:
             forgotten = store.forget_oldest_letter()
             book.letters -= forgotten
@@ -250,20 +293,31 @@ class Ledger:
         aside = set_aside(self._path, now)
         self._news.append(f"{self._damage}; it was set aside as {aside.name}, with all it holds, and a new one begun")
         self._damage = ""
-        tally = self._book.tally
-        self._book = _Book(tally, cursor=tally.newest, forgotten_points=self._book.forgotten_points)
+        self._changed.update(destination for destination, _ in self._book.places.items())
+        self._book = Book(self._book.tally, self._book.forgotten_points)
         store = self._count(Store.open(self._path, self._schema))
         self._trouble = ""
         return store
 
     def _count(self, store: Store) -> Store:
-        """Make the tally say what the file holds."""
+        """Make the book say what the file holds."""
+        book = self._book
         try:
-            tally, sums = self._book.tally, store.batch_sums()
-            tally.batches, tally.points, tally.size_bytes = sums.batches, sums.points, sums.size_bytes
-            tally.newest = max(tally.newest, store.newest())
-            self._book.letters = store.letter_sums()
-            self._book.oldest_put_at = store.put_at(0)
+            total = Sums()
+            found = {shelf.destination: shelf for shelf in store.shelves()}
+            known = [destination for destination, _ in book.places.items()]
+            self._changed.update(known, found)
+            for destination in known:
+                if destination not in found:
+                    book.give_up(destination)
+            for destination, shelf in found.items():
+                place = book.places.get(destination) or Place(shelf.number)
+                book.places.put(destination, evolve(place, number=shelf.number, sums=shelf.sums))
+                total += shelf.sums
+            book.tally.batches, book.tally.points, book.tally.size_bytes = total.batches, total.points, total.size_bytes
+            book.tally.newest = max(book.tally.newest, store.newest())
+            book.letters = store.letter_sums()
+            book.oldest_put_at = store.put_at(0)
         except BaseException:
             store.close()
             raise
@@ -293,10 +347,12 @@ class Ledger:
 
     def _report(self, results: Sequence[Result]) -> Report:
         news, self._news = self._news, []
+        changed, self._changed = self._changed, set()
         book = self._book
         return Report(
             results=results,
             counts=book.tally.counts(),
+            destinations={destination: _kept_for(book.places.get(destination)) for destination in changed},
             oldest_put_at=book.oldest_put_at,
             dead_letters=book.letters,
             forgotten_points=book.forgotten_points,
@@ -305,5 +361,48 @@ class Ledger:
         )
 
 
-def _sums(kept: Kept) -> Sums:
-    return Sums(1, kept.batch.points, kept.size_bytes)
+@frozen
+class _Run:
+    """What was read in a row.
+
+    :ivar sound: what can be lent as one.
+    :ivar damaged: what is not what was written.
+    :ivar last: the position up to which these are all there was, or None when there was nothing.
+    """
+
+    sound: Sequence[Kept]
+    damaged: Sequence[Kept]
+    last: int | None
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], bounds: Bounds) -> _Run:
+        """Read on until one more would be too much."""
+        sound: list[Kept] = []
+        damaged: list[Kept] = []
+        last: int | None = None
+        points = bytes_ = 0
+        for row in rows:
+            kept = row.kept
+            points += kept.batch.points
+            bytes_ += len(kept.batch.lines) + 1
+            if sound and (points > bounds.lend_points or bytes_ > bounds.lend_bytes + 1):
+                break
+            (sound if row.sound else damaged).append(kept)
+            last = kept.position
+        return cls(sound, damaged, last)
+
+    def joined(self, destination: Destination) -> Kept:
+        """All of it in one."""
+        if len(self.sound) == 1:
+            return self.sound[0]
+        lines = b"\n".join([kept.batch.lines for kept in self.sound])
+        batch = Batch(destination, lines, sum(kept.batch.points for kept in self.sound))
+        return Kept(self.sound[-1].position, batch, self.sound[0].position, len(self.sound))
+
+
+_ONE_BY_ONE = Bounds()
+"""Bounds of which only matters that nothing is joined."""
+
+
+def _kept_for(place: Place | None) -> Sums:
+    return Sums() if place is None else place.sums

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from twisted.internet.defer import Deferred
 
 from torfluxd.boundaries import Batch, Fate, Lease, Refusal, SpoolCounts
 from torfluxd.errors import LeaseError
 
-__all__ = ["BATCH_OVERHEAD_BYTES", "BorrowedBatch", "DeadLetter", "Kept", "Lender", "Tally", "size_bytes"]
+__all__ = [
+    "BATCH_OVERHEAD_BYTES",
+    "BorrowedBatch",
+    "DeadLetter",
+    "Kept",
+    "Lender",
+    "Tally",
+    "letters_for",
+    "size_bytes",
+]
 
 BATCH_OVERHEAD_BYTES = 256
 """What a batch counts for beside its lines, so that many small ones stay within the limit too: the objects around the
@@ -37,15 +46,23 @@ class DeadLetter:
 
 @frozen(eq=False)
 class Kept:
-    """A batch and its place in the order of puts."""
+    """A batch and its place in the order of puts; or several batches of one destination in a row, joined into one.
+
+    :ivar position: of the batch, or of the newest.
+    :ivar batch: the batch, or all of them in one, oldest first.
+    :ivar first: the position of the oldest.
+    :ivar batches: how many there are.
+    """
 
     position: int
     batch: Batch
+    first: int = field(default=Factory(lambda self: self.position, takes_self=True))
+    batches: int = 1
 
     @property
     def size_bytes(self) -> int:
-        """What it counts for against a limit."""
-        return size_bytes(self.batch)
+        """What it counts for against a limit: each batch for itself, without the newlines that join them."""
+        return len(self.batch.lines) - (self.batches - 1) + self.batches * BATCH_OVERHEAD_BYTES
 
 
 @define
@@ -61,25 +78,29 @@ class Tally:
     newest: int = 0
 
     def add(self, batch: Batch) -> None:
-        """A batch came in."""
+        """A batch came in, behind all others."""
+        self.newest += 1
         self.batches += 1
         self.points += batch.points
         self.size_bytes += size_bytes(batch)
 
-    def delivered(self, batch: Batch) -> None:
-        """A batch went out because it is stored upstream."""
-        self._remove(batch)
-        self.delivered_points += batch.points
+    def delivered(self, kept: Kept) -> None:
+        """It went out because it is stored upstream."""
+        self._remove(kept)
+        self.delivered_points += kept.batch.points
 
-    def rejected(self, batch: Batch) -> None:
-        """A batch went out because of its content."""
-        self._remove(batch)
-        self.rejected_points += batch.points
+    def rejected(self, kept: Kept, refused_points: int | None = None) -> None:
+        """It went out, and so many of its points, by default all, were refused for their content."""
+        points = kept.batch.points
+        refused = points if refused_points is None else min(refused_points, points)
+        self._remove(kept)
+        self.rejected_points += refused
+        self.delivered_points += points - refused
 
-    def dropped(self, batch: Batch) -> None:
-        """A batch went out for want of room."""
-        self._remove(batch)
-        self.dropped_points += batch.points
+    def dropped(self, kept: Kept) -> None:
+        """It went out for want of room."""
+        self._remove(kept)
+        self.dropped_points += kept.batch.points
 
     def counts(self) -> SpoolCounts:
         """The counts at this moment."""
@@ -93,10 +114,18 @@ class Tally:
             newest=self.newest,
         )
 
-    def _remove(self, batch: Batch) -> None:
-        self.batches -= 1
-        self.points -= batch.points
-        self.size_bytes -= size_bytes(batch)
+    def _remove(self, kept: Kept) -> None:
+        self.batches -= kept.batches
+        self.points -= kept.batch.points
+        self.size_bytes -= kept.size_bytes
+
+
+def letters_for(kept: Kept, reason: str, refused: Sequence[Refusal]) -> list[DeadLetter]:
+    """What becomes of a batch that was rejected: a letter for each refusal, or one for all of it when there is none."""
+    where = kept.batch.destination
+    if not refused:
+        return [DeadLetter(kept.batch, reason)]
+    return [DeadLetter(Batch(where, refusal.lines, refusal.points), refusal.reason) for refusal in refused]
 
 
 class Lender(Protocol):
@@ -108,7 +137,7 @@ class Lender(Protocol):
 
 @define(eq=False)
 class BorrowedBatch:
-    """A lease: one batch, lent once, given back once."""
+    """A lease: one batch, or several joined into one, lent once, given back once."""
 
     _lender: Lender
     _kept: Kept
@@ -121,7 +150,7 @@ class BorrowedBatch:
 
     @property
     def position(self) -> int:
-        """Its place in the order of puts."""
+        """The place of its newest batch in the order of puts."""
         return self._kept.position
 
     def delivered(self) -> Deferred[None]:

@@ -15,28 +15,39 @@ from pathlib import Path
 from torfluxd.delivery.damage import DamagedFileError
 from torfluxd.errors import SpoolVersionError
 
-__all__ = ["SCHEMA", "open_file"]
+__all__ = ["SCHEMA", "SPOOL_FILE", "open_file"]
+
+SPOOL_FILE = "spool.db"
+"""The name of the gateway's spool in its state directory."""
 
 APPLICATION_ID = int.from_bytes(b"tflx", "big")
 """Written in the header of the file, so that another program's database is never taken for a spool."""
 
 SCHEMA: tuple[str, ...] = (
+    # A destination's names are written once, because strangers choose them and how long they are.
+    # The index leads to the batches of one destination in the order of their positions: SQLite keeps the INTEGER
+    # PRIMARY KEY of each row behind the columns of an index.
     # The number of a dead letter, which a person writes down, is never given to another one (AUTOINCREMENT).
     # `lines` stands last: what is behind a long value in a row is only found by reading all of it.
     """
+    CREATE TABLE destination (
+        number INTEGER PRIMARY KEY,
+        database TEXT NOT NULL,
+        retention_policy TEXT
+    );
+    CREATE INDEX destination_names ON destination (database, retention_policy);
     CREATE TABLE batch (
         position INTEGER PRIMARY KEY,
-        database TEXT NOT NULL,
-        retention_policy TEXT,
+        destination INTEGER NOT NULL,
         points INTEGER NOT NULL,
         put_at REAL NOT NULL,
         checksum INTEGER NOT NULL,
         lines BLOB NOT NULL
     );
+    CREATE INDEX batch_destination ON batch (destination);
     CREATE TABLE dead_letter (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
-        database TEXT NOT NULL,
-        retention_policy TEXT,
+        destination INTEGER NOT NULL,
         points INTEGER NOT NULL,
         put_at REAL NOT NULL,
         checksum INTEGER NOT NULL,
@@ -44,6 +55,7 @@ SCHEMA: tuple[str, ...] = (
         reason TEXT NOT NULL,
         lines BLOB NOT NULL
     );
+    CREATE INDEX dead_letter_destination ON dead_letter (destination);
     """,
 )
 """The scripts that lead to the schema of today, each from one version to the next; the first begins a new file."""

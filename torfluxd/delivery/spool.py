@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred, succeed
 
 from torfluxd.boundaries import Batch, Fate, Lease, Refusal, Spool, SpoolCounts
-from torfluxd.delivery.lending import BATCH_OVERHEAD_BYTES, BorrowedBatch, DeadLetter, Kept, Tally, size_bytes
+from torfluxd.delivery.lending import (
+    BATCH_OVERHEAD_BYTES,
+    BorrowedBatch,
+    DeadLetter,
+    Kept,
+    Tally,
+    letters_for,
+    size_bytes,
+)
 
 __all__ = ["BATCH_OVERHEAD_BYTES", "DEAD_LETTER_LIMIT_BYTES", "DeadLetter", "MemorySpool"]
 
@@ -53,14 +61,14 @@ class MemorySpool:
 
         :returns: a Deferred that has fired.
         """
-        self._tally.newest += 1
         self._tally.add(batch)
-        if self._lent_bytes + size_bytes(batch) > self._limit_bytes:
-            self._tally.dropped(batch)
+        kept = Kept(self._tally.newest, batch)
+        if self._lent_bytes + kept.size_bytes > self._limit_bytes:
+            self._tally.dropped(kept)
             return succeed(None)
         while self._tally.size_bytes > self._limit_bytes:
-            self._tally.dropped(self._waiting.popleft().batch)
-        self._waiting.append(Kept(self._tally.newest, batch))
+            self._tally.dropped(self._waiting.popleft())
+        self._waiting.append(kept)
         return succeed(None)
 
     def lend(self) -> Deferred[Lease | None]:
@@ -81,10 +89,12 @@ class MemorySpool:
         """
         self._lent_bytes -= kept.size_bytes
         if fate is Fate.DELIVERED:
-            self._tally.delivered(kept.batch)
+            self._tally.delivered(kept)
         elif fate is Fate.REJECT:
-            self._tally.rejected(kept.batch)
-            self._bury(DeadLetter(kept.batch, reason))
+            letters = letters_for(kept, reason, refused)
+            self._tally.rejected(kept, sum(letter.batch.points for letter in letters))
+            for letter in letters:
+                self._bury(letter)
         else:
             insort(self._waiting, kept, key=lambda other: other.position)
         return succeed(None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
-from torfluxd.boundaries import Batch, Fate, SpoolCounts
+from torfluxd.boundaries import Batch, Destination, Fate, Refusal, SpoolCounts
 from torfluxd.delivery.lending import Kept
 from torfluxd.delivery.store import Sums
 from torfluxd.errors import SpoolError
@@ -14,6 +14,7 @@ from torfluxd.errors import SpoolError
 __all__ = [
     "DEAD_LETTER_LIMIT_BYTES",
     "LIMIT_BYTES",
+    "LIMIT_DESTINATIONS",
     "Bounds",
     "GiveBack",
     "Lend",
@@ -31,6 +32,10 @@ DEAD_LETTER_LIMIT_BYTES = 16 * 1024 * 1024
 """How much of what was refused is kept beside that: over 100 000 points, more than an operator looks through, and
 few enough to be read into memory for her."""
 
+LIMIT_DESTINATIONS = 1000
+"""For how many destinations a spool keeps batches: strangers can make up as many as they like, each takes some memory,
+a courier and its name on the disk; a vendor has a handful."""
+
 
 @frozen
 class Bounds:
@@ -42,6 +47,10 @@ class Bounds:
     :ivar drop_oldest: whether a full spool drops its oldest batches that are not lent for a new one, or the new one
         if that is not enough. Else it refuses the new one, and never gives up what it has acknowledged.
     :ivar dead_letter_limit_bytes: how much of what was refused is kept beside that, counted alike.
+    :ivar limit_destinations: for how many destinations something may be kept. A new one beyond that is refused.
+    :ivar lend_points: up to how many points of batches in a row, of one destination, are lent as one. A batch that
+        exceeds this or the next bound is lent alone; when either is 0, each is.
+    :ivar lend_bytes: up to how many bytes of lines, the newlines that join them among that.
     """
 
     limit_bytes: int = LIMIT_BYTES
@@ -49,6 +58,9 @@ class Bounds:
     limit_age_seconds: float | None = None
     drop_oldest: bool = False
     dead_letter_limit_bytes: int = DEAD_LETTER_LIMIT_BYTES
+    limit_destinations: int = LIMIT_DESTINATIONS
+    lend_points: int = 0
+    lend_bytes: int = 0
 
     def __attrs_post_init__(self) -> None:
         if self.limit_age_seconds is not None and not self.drop_oldest:
@@ -68,16 +80,25 @@ class Put:
 
 @frozen
 class Lend:
-    """A step: lend the oldest batch that is not lent."""
+    """A step: lend the oldest batch that is not lent, or several in a row.
+
+    :ivar destination: of that destination alone; None for the oldest of all.
+    """
+
+    destination: Destination | None = None
 
 
 @frozen
 class GiveBack:
-    """A step: end a lease."""
+    """A step: end a lease.
+
+    :ivar refused: of a rejected one, the lines that were refused, when all others are stored.
+    """
 
     kept: Kept
     fate: Fate
-    reason: str
+    reason: str = ""
+    refused: Sequence[Refusal] = ()
 
 
 Step = Put | Lend | GiveBack
@@ -90,6 +111,7 @@ class Report:
 
     :ivar results: for each step what was lent, None, or the error it failed with.
     :ivar counts: the counts.
+    :ivar destinations: what is kept now for each destination for which that may have changed.
     :ivar oldest_put_at: when the oldest batch was put, in seconds since 1970, or None.
     :ivar dead_letters: what the dead letters sum up to.
     :ivar forgotten_points: how many points were deleted with dead letters for want of room.
@@ -99,6 +121,7 @@ class Report:
 
     results: Sequence[Result] = ()
     counts: SpoolCounts = field(factory=SpoolCounts)
+    destinations: Mapping[Destination, Sums] = field(factory=dict)
     oldest_put_at: float | None = None
     dead_letters: Sums = field(factory=Sums)
     forgotten_points: int = 0

@@ -10,17 +10,30 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from attrs import frozen
 
 from torfluxd.boundaries import Batch, Destination
+from torfluxd.delivery.damage import DamagedFileError
 from torfluxd.delivery.lending import BATCH_OVERHEAD_BYTES, DeadLetter, Kept
 from torfluxd.delivery.schema import SCHEMA, open_file
 
-__all__ = ["Buried", "Row", "Store", "Sums"]
+__all__ = ["LAST_POSITION", "Buried", "Row", "Shelf", "Span", "Store", "Sums"]
 
-_SELECT_KEPT = "SELECT position, database, retention_policy, points, checksum, lines FROM batch"
+LAST_POSITION = 2**63 - 1
+"""The greatest position there can be, SQLite's greatest integer."""
+
+_SUMS = "count(*), coalesce(sum(points), 0), coalesce(sum(length(lines)), 0)"
+
+
+class Span(NamedTuple):
+    """From one position to another, both included."""
+
+    first: int
+    last: int
 
 
 @frozen(eq=False)
@@ -69,6 +82,21 @@ class Buried:
     letter: DeadLetter
 
 
+@frozen
+class Shelf:
+    """What waits for one destination in a file.
+
+    :ivar number: of the destination, in this file.
+    :ivar sums: what its batches sum up to.
+    :ivar oldest_put_at: when the oldest of them was put, in seconds since 1970.
+    """
+
+    number: int
+    destination: Destination
+    sums: Sums
+    oldest_put_at: float
+
+
 class Store:
     """An open file. Each of its methods may raise :class:`sqlite3.Error`.
 
@@ -104,33 +132,56 @@ class Store:
         """How many rows were ever written or deleted through this connection."""
         return self._connection.total_changes
 
-    # Batches.
+    # Destinations.
 
-    def insert(self, kept: Kept, put_at: float) -> None:
-        """Write a batch that was put at that time, in seconds since 1970."""
-        batch = kept.batch
-        where = batch.destination
+    def destination_number(self, destination: Destination) -> int:
+        """The number of a destination, which is written down when it is new.
+
+        :raises ValueError: it is no Unicode.
+        """
+        names = (destination.database, destination.retention_policy)
+        query = "SELECT number FROM destination WHERE database = ? AND retention_policy IS ?"
+        row = self._connection.execute(query, names).fetchone()
+        if row is None:
+            insert = "INSERT INTO destination (database, retention_policy) VALUES (?, ?) RETURNING number"
+            [row] = self._connection.execute(insert, names).fetchall()
+        return int(row[0])
+
+    def forget_destination(self, number: int) -> None:
+        """Delete a destination, if there is neither a batch nor a dead letter of it."""
         self._connection.execute(
-            "INSERT INTO batch (position, database, retention_policy, points, put_at, checksum, lines)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                kept.position,
-                where.database,
-                where.retention_policy,
-                batch.points,
-                put_at,
-                _checksum(batch),
-                batch.lines,
-            ),
+            "DELETE FROM destination WHERE number = ?1"
+            " AND NOT EXISTS (SELECT 1 FROM batch WHERE destination = ?1)"
+            " AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE destination = ?1)",
+            (number,),
         )
 
-    def fetch(self, position: int) -> Row | None:
-        """Read a batch, or None when it is not there."""
-        return self._row(_SELECT_KEPT + " WHERE position = ?", position)
+    # Batches.
 
-    def fetch_after(self, position: int) -> Row | None:
-        """Read the oldest batch behind a position, or None."""
-        return self._row(_SELECT_KEPT + " WHERE position > ? ORDER BY position LIMIT 1", position)
+    def insert(self, position: int, number: int, batch: Batch, put_at: float) -> None:
+        """Write a batch that was put at that time, in seconds since 1970, for the destination of that number."""
+        self._connection.execute(
+            "INSERT INTO batch (position, destination, points, put_at, checksum, lines) VALUES (?, ?, ?, ?, ?, ?)",
+            (position, number, batch.points, put_at, _checksum(batch), batch.lines),
+        )
+
+    def read(self, number: int, destination: Destination, span: Span, limit: int) -> Iterator[Row]:
+        """Read batches of a destination, oldest first; nothing may be written before the last one was read."""
+        rows = self._connection.execute(
+            "SELECT position, points, checksum, lines FROM batch INDEXED BY batch_destination"
+            " WHERE destination = ? AND position BETWEEN ? AND ? ORDER BY position LIMIT ?",
+            (number, span.first, span.last, limit),
+        )
+        of_names = _names_checksum(destination)
+        for position, points, checksum, lines in rows:
+            sound = zlib.crc32(lines, of_names) == checksum
+            yield Row(Kept(position, Batch(destination, lines, points)), sound)
+
+    def next_position(self, number: int, position: int) -> int | None:
+        """Where the oldest batch of a destination at or behind a position is, or None."""
+        query = "SELECT min(position) FROM batch INDEXED BY batch_destination WHERE destination = ? AND position >= ?"
+        [found] = self._connection.execute(query, (number, position)).fetchone()
+        return None if found is None else int(found)
 
     def put_at(self, position: int) -> float | None:
         """When the oldest batch at or behind a position was put, in seconds since 1970, or None."""
@@ -138,29 +189,54 @@ class Store:
         row = self._connection.execute(query, (position,)).fetchone()
         return None if row is None else float(row[0])
 
-    def delete(self, position: int) -> None:
-        """Forget a batch."""
-        self._connection.execute("DELETE FROM batch WHERE position = ?", (position,))
+    def delete(self, number: int, span: Span) -> None:
+        """Forget batches of a destination."""
+        self._connection.execute(
+            "DELETE FROM batch INDEXED BY batch_destination WHERE destination = ? AND position BETWEEN ? AND ?",
+            (number, *span),
+        )
 
     def newest(self) -> int:
         """The greatest position, or 0."""
         [position] = self._connection.execute("SELECT coalesce(max(position), 0) FROM batch").fetchone()
         return int(position)
 
-    def batch_sums(self) -> Sums:
-        """What the batches sum up to; reads the whole table."""
-        return self._sums("batch")
+    def shelves(self) -> list[Shelf]:
+        """What waits for each destination, the longest first; reads the whole table.
+
+        :raises DamagedFileError: there are batches of which nobody knows where to.
+        """
+        rows = self._connection.execute(
+            f"SELECT destination, database, retention_policy, min(position), put_at, {_SUMS}"  # noqa: S608 - ours
+            " FROM batch LEFT JOIN destination ON number = destination GROUP BY destination ORDER BY min(position)"
+        ).fetchall()
+        if any(database is None for _, database, *_ in rows):
+            raise DamagedFileError("it does not say where all that it holds shall go")
+        # SQLite takes put_at from the row of the minimum (https://sqlite.org/lang_select.html#bareagg).
+        return [
+            Shelf(number, Destination(database, policy), _sums(*sums), put_at)
+            for number, database, policy, _, put_at, *sums in rows
+        ]
 
     # Dead letters.
 
-    def bury(self, position: int, reason: str, refused_at: float) -> None:
-        """Move a batch to the dead letters."""
+    def bury_row(self, position: int, reason: str, refused_at: float) -> None:
+        """Move a batch to the dead letters, as it is in the file."""
         self._connection.execute(
-            "INSERT INTO dead_letter (database, retention_policy, points, put_at, checksum, lines, reason, refused_at)"
-            " SELECT database, retention_policy, points, put_at, checksum, lines, ?, ? FROM batch WHERE position = ?",
+            "INSERT INTO dead_letter (destination, points, put_at, checksum, lines, reason, refused_at)"
+            " SELECT destination, points, put_at, checksum, lines, ?, ? FROM batch WHERE position = ?",
             (reason, refused_at, position),
         )
-        self.delete(position)
+        self._connection.execute("DELETE FROM batch WHERE position = ?", (position,))
+
+    def bury(self, number: int, letter: DeadLetter, position: int, refused_at: float) -> None:
+        """Write a dead letter, of lines that were put with the batch at a position."""
+        batch = letter.batch
+        self._connection.execute(
+            "INSERT INTO dead_letter (destination, points, put_at, checksum, lines, reason, refused_at)"
+            " VALUES (?1, ?2, coalesce((SELECT put_at FROM batch WHERE position = ?3), ?4), ?5, ?6, ?7, ?4)",
+            (number, batch.points, position, refused_at, _checksum(batch), batch.lines, letter.reason),
+        )
 
     def forget_oldest_letter(self) -> Sums:
         """Delete the oldest dead letter, of which there must be one.
@@ -175,48 +251,48 @@ class Store:
 
     def letter_sums(self) -> Sums:
         """What the dead letters sum up to; reads the whole table."""
-        return self._sums("dead_letter")
+        return _sums(*self._connection.execute(f"SELECT {_SUMS} FROM dead_letter").fetchone())  # noqa: S608 - ours
+
+    def letter_numbers(self) -> list[int]:
+        """The numbers of the dead letters, oldest first."""
+        return [number for [number] in self._connection.execute("SELECT number FROM dead_letter ORDER BY number")]
 
     def letters(self) -> list[Buried]:
         """The dead letters, oldest first."""
         rows = self._connection.execute(
-            "SELECT number, refused_at, database, retention_policy, lines, points, reason FROM dead_letter"
-            " ORDER BY number"
+            "SELECT dead_letter.number, refused_at, database, retention_policy, lines, points, reason"
+            " FROM dead_letter LEFT JOIN destination ON destination.number = destination ORDER BY dead_letter.number"
         )
         return [
-            Buried(number, refused_at, DeadLetter(Batch(Destination(database, policy), lines, points), reason))
+            Buried(number, refused_at, DeadLetter(Batch(Destination(database or "?", policy), lines, points), reason))
             for number, refused_at, database, policy, lines, points, reason in rows
         ]
 
     def exhume(self, number: int) -> None:
         """Put the batch of a dead letter again, behind all others."""
         self._connection.execute(
-            "INSERT INTO batch (database, retention_policy, points, put_at, checksum, lines)"
-            " SELECT database, retention_policy, points, put_at, checksum, lines FROM dead_letter WHERE number = ?",
+            "INSERT INTO batch (destination, points, put_at, checksum, lines)"
+            " SELECT destination, points, put_at, checksum, lines FROM dead_letter WHERE number = ?",
             (number,),
         )
         self.forget_letter(number)
 
     def forget_letter(self, number: int) -> None:
         """Delete a dead letter."""
-        self._connection.execute("DELETE FROM dead_letter WHERE number = ?", (number,))
+        deleted = self._connection.execute("DELETE FROM dead_letter WHERE number = ? RETURNING destination", (number,))
+        for [destination] in deleted.fetchall():
+            self.forget_destination(destination)
 
-    def _row(self, query: str, position: int) -> Row | None:
-        row = self._connection.execute(query, (position,)).fetchone()
-        if row is None:
-            return None
-        position, database, policy, points, checksum, lines = row
-        batch = Batch(Destination(database, policy), lines, points)
-        return Row(Kept(position, batch), sound=_checksum(batch) == checksum)
 
-    def _sums(self, table: str) -> Sums:
-        batches, points, lines_bytes = self._connection.execute(
-            f"SELECT count(*), coalesce(sum(points), 0), coalesce(sum(length(lines)), 0) FROM {table}"  # noqa: S608 - ours
-        ).fetchone()
-        return Sums(batches, points, lines_bytes + batches * BATCH_OVERHEAD_BYTES)
+def _sums(batches: int, points: int, lines_bytes: int) -> Sums:
+    return Sums(batches, points, lines_bytes + batches * BATCH_OVERHEAD_BYTES)
 
 
 def _checksum(batch: Batch) -> int:
     """Over all that is sent: `quick_check` sees damage to SQLite's structures, not to what is stored in them."""
-    where = batch.destination
-    return zlib.crc32(batch.lines, zlib.crc32(f"{where.database}\0{where.retention_policy}".encode()))
+    return zlib.crc32(batch.lines, _names_checksum(batch.destination))
+
+
+@lru_cache(maxsize=64)
+def _names_checksum(where: Destination) -> int:
+    return zlib.crc32(f"{where.database}\0{where.retention_policy}".encode())

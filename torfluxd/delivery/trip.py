@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -14,6 +15,10 @@ from torfluxd.boundaries import Batch, Fate, Lease, Reply, Spool, Upstream
 __all__ = ["Trip"]
 
 _log = Logger()
+
+_T = TypeVar("_T")
+
+_STOPPED = Reply(Fate.POSTPONE, "the courier was stopped")
 
 
 @define(eq=False)
@@ -25,12 +30,14 @@ class Trip:
     :param spool: where the batches come from.
     :param upstream: where they go.
     :param settled: told the position of each batch that was delivered or rejected, as soon as the spool knows it.
+    :param turns: one is taken for each batch, before it is borrowed and until it is given back.
     """
 
     _spool: Spool
     _upstream: Upstream
     _settled: Callable[[int], None]
-    _sending: Deferred[Reply] | None = field(default=None, init=False)
+    _turns: DeferredSemaphore
+    _waiting: Deferred[Any] | None = field(default=None, init=False)
     _deadline: IDelayedCall | None = field(default=None, init=False)
     _batch_put: bool = field(default=False, init=False)
     _abandoned: bool = field(default=False, init=False)
@@ -62,13 +69,29 @@ class Trip:
     async def _carry_all(self) -> Reply | None:
         while True:
             self._batch_put = False
+            reply = await self._carry_next()
+            if reply is None:
+                if not self._batch_put:
+                    return None
+            elif reply.fate in (Fate.POSTPONE, Fate.NO_DESTINATION):
+                return reply
+
+    async def _carry_next(self) -> Reply | None:
+        """Carry the next batch when it is our turn.
+
+        :returns: the reply to it, or None when there is none.
+        """
+        if self._abandoned:
+            return _STOPPED
+        try:
+            await self._cancellable(self._turns.acquire())
+        except CancelledError:
+            return _STOPPED
+        try:
             lease = await self._spool.lend()
-            if lease is not None:
-                reply = await self._carry(lease)
-                if reply.fate in (Fate.POSTPONE, Fate.NO_DESTINATION):
-                    return reply
-            elif not self._batch_put:
-                return None
+            return None if lease is None else await self._carry(lease)
+        finally:
+            self._turns.release()
 
     async def _carry(self, lease: Lease) -> Reply:
         """Send one batch and give it back in the way the reply demands."""
@@ -88,19 +111,24 @@ class Trip:
     async def _send(self, batch: Batch) -> Reply:
         """Send one batch; whatever happens, there is a reply."""
         if self._abandoned:
-            return Reply(Fate.POSTPONE, "the courier was stopped")
+            return _STOPPED
         try:
-            self._sending = self._upstream.send(batch)
-            return await self._sending
+            return await self._cancellable(self._upstream.send(batch))
         except CancelledError:
             return Reply(Fate.POSTPONE, "the courier was stopped before there was an answer")
         except Exception:
             _log.failure("While a batch was sent")
             return Reply(Fate.POSTPONE, "sending failed in a way it should not")
+
+    async def _cancellable(self, waiting: Deferred[_T]) -> _T:
+        """Wait for what is cancelled when the trip is abandoned."""
+        self._waiting = waiting
+        try:
+            return await waiting
         finally:
-            self._sending = None
+            self._waiting = None
 
     def _abandon(self) -> None:
         self._abandoned = True
-        if self._sending is not None:
-            self._sending.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
