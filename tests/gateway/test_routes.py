@@ -14,7 +14,7 @@ from torfluxd.gateway.exchange import Collect, Head, Header, PassThrough, Plan
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import MAX_REMEMBERED_TARGET_BYTES, MAX_STATEMENT_BYTES, REMEMBERED_VERDICTS, Routes
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
-from torfluxd.influx.dialect import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG
+from torfluxd.influx.greetings import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG
 from torfluxd.influx.passthrough import HttpPassThrough
 from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream

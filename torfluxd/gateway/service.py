@@ -26,7 +26,9 @@ from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
 from torfluxd.gateway.front import Front
 from torfluxd.gateway.identity import find_key
 from torfluxd.gateway.site import InfluxdbSite
+from torfluxd.influx.account import Account
 from torfluxd.influx.agent import InfluxdbReactor
+from torfluxd.influx.credential import Credential
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
@@ -81,11 +83,13 @@ class Gateway(Service):
         self._doors: list[Door] = []
         self._ports: list[IListeningPort] = []
         self._coming_up: Deferred[None] | None = None
-        self._site = InfluxdbSite(reactor, settings.influxdb, settings.expose)
+        self._credential = Credential(settings.credential_options, settings.influxdb_api, environment, reactor)
+        account = Account(self._credential, settings.influxdb_api, settings.influxdb_org or "")
+        self._site = InfluxdbSite(reactor, settings.influxdb, settings.expose, account)
         self._front = Front(self._site, Bounds(), reactor)
 
     def prepare(self) -> None:
-        """Claim the state directory, find the key and the tor, and read the endpoints.
+        """Claim the state directory, find the credential, the key and the tor, and read the endpoints.
 
         :raises TorfluxdError: something of it is not to be had; the state directory is free again.
         """
@@ -93,6 +97,8 @@ class Gateway(Service):
         path = settings.state_dir or default_state_directory(self._environment, os.geteuid(), Path.home())
         self._state = StateDirectory.claim(path)
         try:
+            for warning in self._credential.load():
+                _warn(warning)
             self._doors = [Door(text, server_endpoint(self._reactor, text), self._front) for text in settings.listen]
             if settings.has_onion:
                 self._prepare_onion(self._state)

@@ -9,6 +9,7 @@ from torfluxd.gateway.exchange import Head, Plan, Site
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import Routes
 from torfluxd.gateway.writes import Writes
+from torfluxd.influx.account import Account
 from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
 from torfluxd.influx.passthrough import HttpPassThrough
 from torfluxd.influx.post import AgentPoster
@@ -24,12 +25,21 @@ class InfluxdbSite:
 
     :param url: where InfluxDB is.
     :param expose: what of it strangers can reach.
+    :param account: the vendor's, with it; by default nobody's, in the API of 1.x. Nothing of it goes out with what
+        `expose` lets pass through.
     """
 
-    def __init__(self, reactor: InfluxdbReactor, url: InfluxdbUrl, expose: Expose = Expose.WRITE) -> None:
+    def __init__(
+        self,
+        reactor: InfluxdbReactor,
+        url: InfluxdbUrl,
+        expose: Expose = Expose.WRITE,
+        account: Account | None = None,
+    ) -> None:
         self._agent = influxdb_agent(reactor, url)
         complaints = Complaints(reactor)
-        writes = Writes(HttpUpstream(AgentPoster(self._agent, url, reactor), reactor), reactor, complaints)
+        upstream = HttpUpstream(AgentPoster(self._agent, url, reactor), reactor, account=account)
+        writes = Writes(upstream, reactor, complaints)
         self._routes = Routes(Policy(expose), writes, HttpPassThrough(self._agent, url, reactor), complaints)
 
     def plan(self, head: Head) -> Plan:

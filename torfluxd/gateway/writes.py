@@ -86,8 +86,8 @@ class Writes:
         if isinstance(lines, GzipFault):
             return succeed(write.dialect.refuse(HTTPStatus.BAD_REQUEST, lines.value))
         checked = check(lines, write.precision)
-        told = _told_of_bad_lines(write.dialect, checked) if checked.bad else _WRITTEN
-        if not checked.points:
+        told = _told_of_bad_lines(write, checked) if checked.bad else _WRITTEN
+        if not checked.points or (checked.bad and write.is_whole):
             return succeed(told)
         stamped = stamp_lines(checked.lines, self._stamper.stamp(), write.precision, checked.timestamps)
         written = self._lanes.write(write.destination, stamped, checked.points, writer)
@@ -109,7 +109,7 @@ class _InTurns:
 
     def _note(self, reply: Reply) -> Reply:
         """Tell the operator what keeps writes from being stored."""
-        if reply.fate is Fate.POSTPONE:
+        if reply.fate in (Fate.POSTPONE, Fate.NO_DESTINATION):
             self._complaints.note(reply.reason)
         return reply
 
@@ -117,10 +117,10 @@ class _InTurns:
 _: type[Upstream] = _InTurns
 
 
-def _told_of_bad_lines(dialect: Dialect, checked: Checked) -> Answer:
-    """What a writer hears of bad lines, in influxd's own words (tried with 1.6.7); the good ones are stored."""
-    told = "\n".join(map(str, checked.bad))
-    return dialect.refuse(HTTPStatus.BAD_REQUEST, f"partial write: {told} dropped=0" if checked.points else told)
+def _told_of_bad_lines(write: Write, checked: Checked) -> Answer:
+    """What a writer hears of bad lines; the good ones are stored, unless he wants all or nothing."""
+    kept = bool(checked.points) and not write.is_whole
+    return write.dialect.refuse_lines(checked.bad, is_whole=write.is_whole, kept=kept)
 
 
 def _gone(failure: Failure, dialect: Dialect) -> Answer:
@@ -137,7 +137,8 @@ def _is_gzip(content_encoding: bytes | None) -> bool:
 def _answer(reply: Reply, dialect: Dialect, told: Answer) -> Answer:
     """What a writer hears; `told` when his good lines are stored.
 
-    A reply that was too long to be held has no body: then its error stands in its header.
+    A retention policy that does not exist was asked for by him, by name, and 1.x says so with 500; a database or a
+    bucket that does not exist may be there tomorrow.
     """
     if reply.fate is Fate.DELIVERED:
         return told
@@ -145,7 +146,6 @@ def _answer(reply: Reply, dialect: Dialect, told: Answer) -> Answer:
         return too_large(dialect)
     if reply.fate is Fate.POSTPONE or reply.status is None:
         return unavailable(dialect)
-    if not reply.body:
-        error = dict(reply.headers).get(b"X-Influxdb-Error", b"refused")
-        return dialect.refuse(reply.status, error.decode("utf-8", "replace"))
-    return Answer(reply.status, reply.headers, reply.body)
+    if reply.fate is Fate.NO_DESTINATION and reply.status == HTTPStatus.NOT_FOUND:
+        return unavailable(dialect)
+    return dialect.retell(reply)
