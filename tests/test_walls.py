@@ -34,7 +34,12 @@ ITSELF = ""
 """The package itself, `torfluxd/__init__.py`: what it shows to applications, and loads when it is asked for."""
 
 HOUSE = (
-    Storey(frozenset({"boundaries", "children", "durations", "errors", "keeper", "outlet", "state"}), doors=True),
+    Storey(
+        frozenset(
+            {"boundaries", "children", "durations", "errors", "keeper", "outlet", "secretfile", "sizes", "state"}
+        ),
+        doors=True,
+    ),
     Storey(frozenset({"delivery", "influx", "onion"})),
     Storey(frozenset({"ops", "settings"})),
     Storey(frozenset({"gateway", "reporter"})),

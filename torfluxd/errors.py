@@ -20,6 +20,7 @@ __all__ = [
     "OnionKeyError",
     "PointError",
     "ReporterError",
+    "SecretFileError",
     "SettingsError",
     "SocketPathError",
     "SocksAddressTypeError",
@@ -67,6 +68,10 @@ class TorfluxdError(Exception):
 
 class SettingsError(TorfluxdError):
     """An option, an environment variable or a key of the configuration cannot be used as it is."""
+
+
+class SecretFileError(TorfluxdError):
+    """A file that should hold a secret cannot be trusted or read."""
 
 
 class StateDirectoryError(TorfluxdError):

@@ -16,9 +16,16 @@ from attrs import frozen
 
 from torfluxd.durations import read_duration
 from torfluxd.errors import SettingsError
+from torfluxd.influx.api import Api
+from torfluxd.influx.credential import CredentialOptions
 from torfluxd.influx.url import InfluxdbUrl, parse_influxdb_url
+from torfluxd.sizes import read_size
 
 __all__ = ["GATEWAY_OPTIONS", "Expose", "GatewaySettings", "Option", "read_gateway_settings"]
+
+
+MIN_SPOOL_BYTES = 16 * 2**20
+"""The least that a spool may hold: eight writes of the largest size, with room for what SQLite needs beside them."""
 
 
 class Expose(enum.Enum):
@@ -63,6 +70,27 @@ def _read_expose(text: str) -> Expose:
         raise SettingsError(f"expected write or all, got {text!r}") from None
 
 
+def _read_api(text: str) -> Api:
+    try:
+        return Api(text)
+    except ValueError:
+        raise SettingsError(f"expected v1, v2 or v3, got {text!r}") from None
+
+
+def _read_user(text: str) -> str:
+    # RFC 7617 section 2: a colon ends the name, and control characters have no place in it.
+    if not text.strip() or ":" in text or not text.isprintable():
+        raise SettingsError("expected a name without colons and control characters")
+    return text
+
+
+def _read_spool_limit(text: str) -> int:
+    size = read_size(text)
+    if size < MIN_SPOOL_BYTES:
+        raise SettingsError(f"expected at least {MIN_SPOOL_BYTES >> 20}MiB, got {text!r}")
+    return size
+
+
 def _read_path(text: str) -> Path:
     if not text or "\0" in text:
         raise SettingsError(f"expected a path, got {text!r}")
@@ -90,6 +118,38 @@ GATEWAY_OPTIONS = (
         "http://127.0.0.1:8086",
         "Where InfluxDB is: a URL, host:port, [::1]:8086 or unix:/path; https and a path prefix are fine.",
         "URL",
+    ),
+    Option(
+        "influxdb-api",
+        _read_api,
+        "v1",
+        "How InfluxDB is written to: v1 (1.x, VictoriaMetrics), v2 (2.x, with --influxdb-org) or v3 (3.x). Strangers"
+        " may speak any of them, whatever this is.",
+        "VERSION",
+    ),
+    Option("influxdb-org", _read_text, None, "With --influxdb-api v2: the organisation, by name or ID.", "ORG"),
+    Option(
+        "influxdb-token-file",
+        _read_path,
+        None,
+        "The token to write to InfluxDB with, mode 0600; it is read again when InfluxDB refuses it. [default: the"
+        " systemd credential influxdb-token, if there is one]",
+        "FILE",
+    ),
+    Option(
+        "influxdb-user",
+        _read_user,
+        None,
+        "The user to write to InfluxDB as, in place of a token.",
+        "NAME",
+    ),
+    Option(
+        "influxdb-password-file",
+        _read_path,
+        None,
+        "The user's password, mode 0600; it is read again when InfluxDB refuses it. [default: the systemd credential"
+        " influxdb-password]",
+        "FILE",
     ),
     Option(
         "tor",
@@ -131,6 +191,14 @@ GATEWAY_OPTIONS = (
         "How long joining the Tor network may take at the start: 90s, 1m30s, 1.5h.",
         "DURATION",
     ),
+    Option(
+        "spool-limit",
+        _read_spool_limit,
+        "1GiB",
+        "How much of what strangers write is kept on disk while InfluxDB is away: 500MB, 2GiB, a number of bytes; at"
+        " least 16MiB.",
+        "SIZE",
+    ),
     Option("expose", _read_expose, "write", "What strangers can reach: write, or all (they can DROP too).", "WHAT"),
     Option(
         "listen",
@@ -166,19 +234,31 @@ class GatewaySettings:
 
     :ivar timeout: seconds.
     :ivar onion_key: the file named, or None to look where the help says.
+    :ivar spool_limit: bytes.
     """
 
     influxdb: InfluxdbUrl
+    influxdb_api: Api
+    influxdb_org: str | None
+    influxdb_token_file: Path | None
+    influxdb_user: str | None
+    influxdb_password_file: Path | None
     tor: str
     tor_binary: str | None
     state_dir: Path | None
     onion_key: Path | None
     onion_socket: Path | None
     timeout: float
+    spool_limit: int
     expose: Expose
     listen: tuple[str, ...]
     tor_option: tuple[str, ...]
     printkey: bool
+
+    @property
+    def credential_options(self) -> CredentialOptions:
+        """What was said about the credential for InfluxDB."""
+        return CredentialOptions(self.influxdb_token_file, self.influxdb_user, self.influxdb_password_file)
 
     @property
     def launches_tor(self) -> bool:
@@ -201,6 +281,13 @@ def read_gateway_settings(
     :raises SettingsError: something cannot be used; the error names the option or the variable, and the cure.
     """
     settings = GatewaySettings(**_gathered(GATEWAY_OPTIONS, flags, environment))
+    _check_tor(settings)
+    _check_influxdb(settings)
+    return settings
+
+
+def _check_tor(settings: GatewaySettings) -> None:
+    """Refuse what cannot work together about Tor."""
     if not settings.has_onion and not settings.listen:
         raise SettingsError("--tor none: nothing would be served; add --listen, or let --tor be launch")
     if not settings.launches_tor and (settings.tor_binary or settings.tor_option):
@@ -208,7 +295,22 @@ def read_gateway_settings(
         raise SettingsError(f"{given}: is for a tor of our own, and --tor names a running one; leave one of them out")
     if settings.onion_socket and (settings.launches_tor or not settings.has_onion):
         raise SettingsError("--onion-socket: is for a running tor (--tor ENDPOINT); our own tor needs none")
-    return settings
+
+
+def _check_influxdb(settings: GatewaySettings) -> None:
+    """Refuse what cannot work together about InfluxDB."""
+    api, user = settings.influxdb_api, settings.influxdb_user
+    if api is Api.V2 and not settings.influxdb_org:
+        raise SettingsError("--influxdb-api v2: writes go to an organisation; name it with --influxdb-org ORG")
+    if api is not Api.V2 and settings.influxdb_org:
+        raise SettingsError("--influxdb-org: is for --influxdb-api v2; add that, or leave this out")
+    if settings.influxdb_token_file and (user or settings.influxdb_password_file):
+        given = "--influxdb-user" if user else "--influxdb-password-file"
+        raise SettingsError(f"{given}: a token needs neither user nor password; leave it or --influxdb-token-file out")
+    if settings.influxdb_password_file and not user:
+        raise SettingsError("--influxdb-password-file: whose password is it? add --influxdb-user NAME")
+    if user and api is Api.V2:
+        raise SettingsError("--influxdb-user: InfluxDB 2 takes tokens alone; use --influxdb-token-file FILE")
 
 
 def _gathered(

@@ -83,6 +83,13 @@ class StateDirectory:
         """Let others have it."""
         self._lock.close()
 
+    def read(self, name: str) -> str:
+        """What :meth:`write` wrote under this name; empty where there is nothing."""
+        try:
+            return (self.path / name).read_text()
+        except FileNotFoundError:
+            return ""
+
     def write(self, name: str, text: str) -> None:
         """Write a small file that anyone who may enter the directory may read, whole or not at all."""
         new = self.path / f"{name}.new"

@@ -8,7 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Destination
 from torfluxd.gateway.policy import Accept, Forward, HearStatement, Policy, Say, Verdict
-from torfluxd.influx.dialect import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG, PONG_VERBOSE, V1, Write
+from torfluxd.influx.dialect import Write
+from torfluxd.influx.dialect_v1 import V1
+from torfluxd.influx.dialect_v2 import V2
+from torfluxd.influx.dialect_v3 import V3
+from torfluxd.influx.greetings import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG, PONG_VERBOSE
 from torfluxd.settings import Expose
 
 METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT", b"post", b"X")
@@ -28,6 +32,14 @@ class WriteOnlyTests(SynchronousTestCase):
         self.assertEqual(
             judge(b"POST", b"/write?db=t&rp=w&precision=s"), Accept(Write(V1, Destination("t", "w"), precision="s"))
         )
+
+    def test_other_generations(self) -> None:
+        """So are the writes of clients of 2.x and of 3.x."""
+        self.assertEqual(
+            judge(b"POST", b"/api/v2/write?bucket=t/w&org=any&precision=us"),
+            Accept(Write(V2, Destination("t", "w"), "u", is_whole=True)),
+        )
+        self.assertEqual(judge(b"POST", b"/api/v3/write_lp?db=t"), Accept(Write(V3, Destination("t"), "auto")))
 
     def test_refused_write(self) -> None:
         """A write that says no database is refused without asking InfluxDB."""
@@ -62,7 +74,16 @@ class WriteOnlyTests(SynchronousTestCase):
             *(b"/", b"", b"*", b"//write", b"/write/", b"/%77rite", b"/write#", b"/WRITE", b"/./write", b"/write;x"),
             *(b"/x/../write", b"/write\\", b"/write%3Fdb=x", b"http://h/write", b"h:443", b"/writex", b"/ping/"),
             *(b"/metrics", b"/status", b"/debug/vars", b"/debug/pprof/", b"/debug/requests", b"/api/v1/prom/read"),
-            *(b"/api/v1/prom/write", b"/api/v2/query", b"/api/v2/delete", b"/api/v3/configure/token/admin"),
+            *(
+                b"/api/v1/prom/write",
+                b"/api/v2/query",
+                b"/api/v2/write/",
+                b"/api/v3/write",
+                b"/api/v3/write_lp/",
+                b"/api/v2/delete",
+                b"/api/v3/configure/token/admin",
+            ),
+            *(b"/api/v2/write/", b"/api/v3/write", b"/api/v3/write_lp/", b"/api/v2/writ%65", b"/API/v2/write"),
             *(b"/health/", b"/ready", b"/queryx", b"/api/v3/query_sql", b"/api/v3/engine/x"),
         ):
             for method in METHODS:
@@ -73,6 +94,8 @@ class WriteOnlyTests(SynchronousTestCase):
         """Other methods do not exist on our own paths either."""
         allowed = {
             b"/write": {b"POST"},
+            b"/api/v2/write": {b"POST"},
+            b"/api/v3/write_lp": {b"POST"},
             b"/ping": {b"GET", b"HEAD"},
             b"/health": {b"GET"},
             b"/query": {b"GET", b"POST"},
@@ -83,11 +106,13 @@ class WriteOnlyTests(SynchronousTestCase):
 
     @given(st.sampled_from(METHODS), st.binary() | st.text("/writepnghqu%?=&;.").map(str.encode))
     def test_anything(self, method: bytes, target: bytes) -> None:
-        """Whatever is asked, nothing is passed on, and only a POST to `/write` is accepted."""
+        """Whatever is asked, nothing is passed on, and only a POST to a path of writes is accepted."""
         verdict = judge(method, target)
         self.assertNotIsInstance(verdict, Forward)
         if isinstance(verdict, Accept):
-            self.assertTrue(method == b"POST" and target.startswith(b"/write?"))
+            self.assertTrue(
+                method == b"POST" and target.startswith((b"/write?", b"/api/v2/write?", b"/api/v3/write_lp?"))
+            )
 
 
 class ExposeAllTests(SynchronousTestCase):

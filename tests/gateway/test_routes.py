@@ -15,7 +15,7 @@ from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import MAX_STATEMENT_BYTES, Routes
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
-from torfluxd.influx.dialect import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG
+from torfluxd.influx.greetings import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG
 from torfluxd.influx.passthrough import HttpPassThrough
 from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream

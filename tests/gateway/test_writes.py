@@ -14,7 +14,8 @@ from torfluxd.boundaries import Answer, Destination
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, WRITES_AT_ONCE, Writes
 from torfluxd.influx.agent import IDLE_CONNECTIONS
-from torfluxd.influx.dialect import V1, Write
+from torfluxd.influx.dialect import Write
+from torfluxd.influx.dialect_v1 import V1
 from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.stamp import Stamper
 from torfluxd.influx.upstream import ANSWER_SECONDS, HttpUpstream

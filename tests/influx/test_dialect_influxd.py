@@ -9,7 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.influxd import Influxd, start_influxd
 from torfluxd.boundaries import Answer
-from torfluxd.influx.dialect import DATABASE_CREATED, PONG, V1, answer_statement, write_target
+from torfluxd.influx.api import Api, write_target
+from torfluxd.influx.dialect_v1 import V1
+from torfluxd.influx.greetings import DATABASE_CREATED, PONG, answer_statement
+from torfluxd.influx.stamp import stamp_lines
 
 SEED = 20_170_618
 
@@ -74,7 +77,7 @@ class ParityTests(SynchronousTestCase):
                 continue
             writes += 1
             theirs = self.influxd.request("POST", f"/write?{query}", b"m f=1 1")
-            rebuilt = self.influxd.request("POST", write_target(ours).decode(), b"m f=1 1")
+            rebuilt = self.influxd.request("POST", write_target(Api.V1, ours.destination).decode(), b"m f=1 1")
             self.assertEqual((rebuilt.status, rebuilt.body), (theirs.status, theirs.body), query)
         self.assertGreater(writes, 50)
 
@@ -84,7 +87,8 @@ class ParityTests(SynchronousTestCase):
         for word in ("", "n", "ns", "u", "ms", "s", "m", "h"):
             asked = V1.read_write(f"db=a&precision={word}".encode())
             assert not isinstance(asked, Answer)
-            self.influxd.request("POST", write_target(asked).decode(), f"p{word} f=1 7".encode())
+            lines = stamp_lines(f"p{word} f=1 7".encode(), 0, asked.precision)
+            self.influxd.request("POST", write_target(Api.V1, asked.destination).decode(), lines)
             [series] = self.influxd.query(f'SELECT f FROM "p{word}"', "a")
             self.assertEqual(series["values"][0][0], 7 * units[asked.precision])
 

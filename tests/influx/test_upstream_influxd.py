@@ -31,7 +31,8 @@ from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.agent import InfluxdbAgent, influxdb_agent
-from torfluxd.influx.dialect import V1, Write
+from torfluxd.influx.dialect import Write
+from torfluxd.influx.dialect_v1 import V1
 from torfluxd.influx.passthrough import HttpPassThrough
 from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream
@@ -205,12 +206,22 @@ class MeaningTests(InfluxdCase):
     async def test_unknown_database(self) -> None:
         """A database that is not there yet is the vendor's affair."""
         reply = await self.send(LINES, Destination("nope"))
-        self.assertEqual((reply.fate, reply.reason), (Fate.POSTPONE, "it answered 404 Not Found"))
+        self.assertEqual(
+            (reply.fate, reply.reason), (Fate.NO_DESTINATION, "it answered 404 Not Found: the database does not exist")
+        )
 
     async def test_unknown_retention_policy(self) -> None:
-        """A retention policy that does not exist was asked for in error."""
+        """So is a retention policy, unless a stranger made it up; the reason says which it is, and not its name."""
         reply = await self.send(LINES, Destination("telemetry", "nope"))
-        self.assertEqual((reply.fate, reply.status), (Fate.REJECT, 500))
+        self.assertEqual(
+            (reply.fate, reply.reason),
+            (Fate.NO_DESTINATION, "it answered 500 Internal Server Error: the retention policy does not exist"),
+        )
+
+    async def test_too_large(self) -> None:
+        """A batch over influxd's limit is refused for its size."""
+        reply = await self.send(b"cpu load=1 1\n" * 2_000_000)
+        self.assertEqual((reply.fate, reply.status), (Fate.REJECT, 413))
 
     async def test_outage(self) -> None:
         """An influxd that is down postpones, and is found again when it is up, over new connections."""

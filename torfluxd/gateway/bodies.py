@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from http import HTTPStatus
-from typing import Final
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred

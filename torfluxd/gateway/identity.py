@@ -10,6 +10,7 @@ from typing import TextIO
 from torfluxd.errors import OnionKeyError, SettingsError
 from torfluxd.onion.key import OnionKey, read_key
 from torfluxd.onion.keyfile import LoadedKey, load_key_file, new_key_file
+from torfluxd.secretfile import find_credential, is_credential
 
 __all__ = ["CREDENTIAL", "KEY_FILE", "KEY_VARIABLE", "find_key", "print_key"]
 
@@ -33,9 +34,9 @@ def find_key(given: Path | None, state: Path, environment: MutableMapping[str, s
     :raises OnionKeyError: there is a key that cannot be used.
     """
     variable = environment.pop(KEY_VARIABLE, "")
-    credential = _credential(environment)
+    credential = find_credential(CREDENTIAL, environment)
     if given is not None:
-        return load_key_file(given, trusted=_is_credential(given, environment))
+        return load_key_file(given, trusted=is_credential(given, environment))
     if credential is not None:
         return load_key_file(credential, trusted=True)
     if variable:
@@ -50,18 +51,6 @@ _VARIABLE_WARNING = (
     f"the private key comes from {KEY_VARIABLE}, which other programs of this user, `docker inspect` and the service"
     " manager can read: put it into a file of mode 0600 and name that with --onion-key"
 )
-
-
-def _credential(environment: Mapping[str, str]) -> Path | None:
-    directory = environment.get("CREDENTIALS_DIRECTORY", "")
-    path = Path(directory) / CREDENTIAL
-    return path if directory and path.exists() else None
-
-
-def _is_credential(path: Path, environment: Mapping[str, str]) -> bool:
-    """Whether systemd vouches for this file."""
-    directory = environment.get("CREDENTIALS_DIRECTORY", "")
-    return bool(directory) and path.absolute().is_relative_to(directory)
 
 
 def _read_variable(value: str) -> OnionKey:

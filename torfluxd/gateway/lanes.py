@@ -25,7 +25,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from torfluxd.boundaries import Batch, Destination, Fate, Reply, Upstream
+from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply, Upstream
 from torfluxd.gateway.bodies import Bodies, Body, Load, join
 from torfluxd.gateway.suspects import Suspects
 

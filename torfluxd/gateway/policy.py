@@ -11,14 +11,11 @@ from collections.abc import Callable, Mapping
 from attrs import field, frozen
 
 from torfluxd.boundaries import Answer
-from torfluxd.influx.dialect import (
-    HEALTHY,
-    NOT_FOUND,
-    WRITE_DIALECTS,
-    Write,
-    answer_ping,
-    answer_statement,
-)
+from torfluxd.influx.dialect import Dialect, Write
+from torfluxd.influx.dialect_v1 import V1
+from torfluxd.influx.dialect_v2 import V2
+from torfluxd.influx.dialect_v3 import V3
+from torfluxd.influx.greetings import HEALTHY, NOT_FOUND, answer_ping, answer_statement
 from torfluxd.settings import Expose
 
 __all__ = ["Accept", "Forward", "HearStatement", "Policy", "Say", "Verdict"]
@@ -58,6 +55,9 @@ Verdict = Accept | Say | HearStatement | Forward
 _NOT_FOUND = Say(NOT_FOUND)
 _FORWARD = Forward()
 
+_WRITES: Mapping[bytes, Dialect] = {dialect.path: dialect for dialect in (V1, V2, V3)}
+"""The paths that take writes."""
+
 _CONSTANT_ROUTES: Mapping[tuple[bytes, bytes], Callable[[bytes], Verdict]] = {
     (b"GET", b"/ping"): lambda query: Say(answer_ping(query)),
     (b"HEAD", b"/ping"): lambda query: Say(answer_ping(query)),
@@ -82,7 +82,7 @@ class Policy:
         if self.expose is Expose.ALL:
             return _FORWARD if target.startswith(b"/") else _NOT_FOUND
         path, _, query = target.partition(b"?")
-        if method == b"POST" and (dialect := WRITE_DIALECTS.get(path)) is not None:
+        if method == b"POST" and (dialect := _WRITES.get(path)) is not None:
             asked = dialect.read_write(query)
             return Say(asked) if isinstance(asked, Answer) else Accept(asked)
         verdict = _CONSTANT_ROUTES.get((method, path))

@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 from torfluxd.gateway.exchange import Answer, Collect, Head, Plan, Site
 from torfluxd.gateway.faults import log_fault
-from torfluxd.gateway.site import InfluxdbSite
+from torfluxd.gateway.site import InfluxdbSite, SiteReactor
 from torfluxd.gateway.streams import Stream
 from torfluxd.gateway.wire import (
     INTERNAL_ERROR,
@@ -36,7 +36,6 @@ from torfluxd.gateway.wire import (
     response_headers,
     told_length,
 )
-from torfluxd.influx.agent import InfluxdbReactor
 from torfluxd.influx.url import parse_influxdb_url
 
 __all__ = ["GatewayResource", "gateway_site"]
@@ -72,9 +71,9 @@ class GatewayResource(Resource):
         :param influxdb: as `--influxdb` takes it.
         :raises SettingsError: that is no place of an InfluxDB.
         """
-        site = InfluxdbSite(cast(InfluxdbReactor, reactor), parse_influxdb_url(influxdb))
+        site = InfluxdbSite(cast(SiteReactor, reactor), parse_influxdb_url(influxdb))
         resource = cls(site)
-        resource._close = site.close
+        resource._close = lambda: Deferred.fromCoroutine(site.close())
         return resource
 
     def close(self) -> Deferred[None]:

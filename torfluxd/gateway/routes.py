@@ -14,12 +14,15 @@ from twisted.web.iweb import IBodyProducer, IResponse
 
 from torfluxd.boundaries import Answer
 from torfluxd.errors import UpstreamError
+from torfluxd.gateway.answers import too_large, unavailable
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Collect, Head, PassThrough, Plan, Site
 from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.policy import Accept, HearStatement, Policy, Say
-from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes, too_large, unavailable
-from torfluxd.influx.dialect import NOT_FOUND, V1, Write, answer_statement
+from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
+from torfluxd.influx.dialect import Write
+from torfluxd.influx.dialect_v1 import V1
+from torfluxd.influx.greetings import NOT_FOUND, answer_statement
 from torfluxd.influx.passthrough import HttpPassThrough
 
 __all__ = ["Routes"]

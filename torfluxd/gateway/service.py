@@ -19,14 +19,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import torfluxd
+from torfluxd.delivery.schema import SPOOL_FILE
 from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
-from torfluxd.gateway.bounds import Bounds
+from torfluxd.gateway.bounds import Bounds as FrontBounds
 from torfluxd.gateway.circuits import CircuitFactory
 from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
 from torfluxd.gateway.front import Front
+from torfluxd.gateway.homes import HOMES_FILE, Homes
 from torfluxd.gateway.identity import find_key
-from torfluxd.gateway.site import InfluxdbSite
-from torfluxd.influx.agent import InfluxdbReactor
+from torfluxd.gateway.site import InfluxdbSite, SiteReactor
+from torfluxd.influx.account import Account
+from torfluxd.influx.credential import Credential
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
@@ -46,7 +49,7 @@ _TWISTED_ADVISED = (26, 10)
 _log = Logger()
 
 
-class GatewayReactor(IReactorCore, InfluxdbReactor, LaunchReactor):
+class GatewayReactor(IReactorCore, SiteReactor, LaunchReactor):
     """The kind of reactor that the gateway needs."""
 
 
@@ -81,11 +84,10 @@ class Gateway(Service):
         self._doors: list[Door] = []
         self._ports: list[IListeningPort] = []
         self._coming_up: Deferred[None] | None = None
-        self._site = InfluxdbSite(reactor, settings.influxdb, settings.expose)
-        self._front = Front(self._site, Bounds(), reactor)
+        self._credential = Credential(settings.credential_options, settings.influxdb_api, environment, reactor)
 
     def prepare(self) -> None:
-        """Claim the state directory, find the key and the tor, and read the endpoints.
+        """Claim the state directory, find the credential, the key and the tor, and read the endpoints.
 
         :raises TorfluxdError: something of it is not to be had; the state directory is free again.
         """
@@ -93,6 +95,7 @@ class Gateway(Service):
         path = settings.state_dir or default_state_directory(self._environment, os.geteuid(), Path.home())
         self._state = StateDirectory.claim(path)
         try:
+            self._prepare_site(self._state)
             self._doors = [Door(text, server_endpoint(self._reactor, text), self._front) for text in settings.listen]
             if settings.has_onion:
                 self._prepare_onion(self._state)
@@ -102,6 +105,15 @@ class Gateway(Service):
         except BaseException:
             self._state.release()
             raise
+
+    def _prepare_site(self, state: StateDirectory) -> None:
+        settings = self._settings
+        for warning in self._credential.load():
+            _warn(warning)
+        account = Account(self._credential, settings.influxdb_api, settings.influxdb_org or "")
+        homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
+        self._site = InfluxdbSite(self._reactor, settings.influxdb, settings.expose, account, homes)
+        self._front = Front(self._site, FrontBounds(), self._reactor)
 
     def _prepare_onion(self, state: StateDirectory) -> None:
         settings = self._settings
@@ -161,6 +173,7 @@ class Gateway(Service):
         self._state.name_holder()  # it was claimed before a daemon forked
         settings = self._settings
         _tell_start(settings)
+        await self._site.open_spool(self._state.path / SPOOL_FILE, settings.spool_limit)
         for door in self._doors:
             self._ports.append(await door.open())
         if self._tor is None:

@@ -1,14 +1,28 @@
-"""Everything between a door and InfluxDB, put together: policy, writes, pass-through."""
+"""Everything between a door and InfluxDB, put together: policy, writes, spool, pass-through."""
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from pathlib import Path
+from random import random
 
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
+
+from torfluxd.boundaries import Fate
+from torfluxd.delivery.backoff import exponential_backoff
+from torfluxd.delivery.couriers import Couriers
+from torfluxd.delivery.disk import DiskSpool
+from torfluxd.delivery.executor import OneThread
+from torfluxd.delivery.sieve import Sieve
+from torfluxd.delivery.steps import Bounds
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Head, Plan, Site
+from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import Routes
+from torfluxd.gateway.safekeeping import HomeUpstream, Safekeeping
 from torfluxd.gateway.writes import Writes
+from torfluxd.influx.account import Account
 from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent, influxdb_endpoint
 from torfluxd.influx.direct import DirectPoster
 from torfluxd.influx.passthrough import HttpPassThrough
@@ -16,7 +30,32 @@ from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import InfluxdbUrl
 from torfluxd.settings import Expose
 
-__all__ = ["InfluxdbSite"]
+__all__ = ["InfluxdbSite", "SiteReactor"]
+
+_log = Logger()
+
+LIVE_SECONDS = 10.0
+"""How long InfluxDB may take for a write while the strangers wait whose lines are in it: as long as influxd itself
+gives one (`write-timeout` in `[coordinator]`). After that their lines go into the spool."""
+
+
+LEND_POINTS = 10_000
+LEND_BYTES = 1024 * 1024
+"""How much a courier carries at once: as much as a joined live write, so that it drains a spool of small writes as fast
+as InfluxDB takes them, and no more, so that live writes beside it do not wait long."""
+
+RETRY_FIRST_SECONDS = 0.5
+RETRY_FACTOR = 2.0
+RETRY_CAP_SECONDS = 15.0
+"""The waits of a courier whose InfluxDB is away: it stands beside us, an attempt costs nothing, and whoever restarts it
+wants to see within seconds that all is well."""
+
+STOP_SECONDS = 1.0
+"""What couriers get at the end to have what is in flight answered. What is not is sent again after the next start."""
+
+
+class SiteReactor(InfluxdbReactor, IReactorFromThreads):
+    """The kind of reactor that reaching InfluxDB and keeping a spool need."""
 
 
 class InfluxdbSite:
@@ -24,23 +63,69 @@ class InfluxdbSite:
 
     :param url: where InfluxDB is.
     :param expose: what of it strangers can reach.
+    :param account: the vendor's, with it; by default nobody's, in the API of 1.x. Nothing of it goes out with what
+        `expose` lets pass through.
+    :param homes: the vendor's destinations; by default they become known as they are written to.
     """
 
-    def __init__(self, reactor: InfluxdbReactor, url: InfluxdbUrl, expose: Expose = Expose.WRITE) -> None:
+    def __init__(
+        self,
+        reactor: SiteReactor,
+        url: InfluxdbUrl,
+        expose: Expose = Expose.WRITE,
+        account: Account | None = None,
+        homes: Homes | None = None,
+    ) -> None:
         self._agent = influxdb_agent(reactor, url)
-        complaints = Complaints(reactor)
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
-        writes = Writes(HttpUpstream(self._poster, reactor), reactor, complaints)
+        complaints = Complaints(reactor)
+        live = HttpUpstream(self._poster, reactor, LIVE_SECONDS, account)
+        self._reactor = reactor
+        self._unhurried = HttpUpstream(self._poster, reactor, account=account)
+        self._homes = homes or Homes()
+        self._safekeeping = Safekeeping(live, self._homes, complaints)
+        self._spool: DiskSpool | None = None
+        self._couriers: Couriers | None = None
+        writes = Writes(self._safekeeping, reactor)
         self._routes = Routes(Policy(expose), writes, HttpPassThrough(self._agent, url, reactor), complaints)
 
     def plan(self, head: Head) -> Plan:
         """Decide on a request; see :meth:`torfluxd.gateway.exchange.Site.plan`."""
         return self._routes.plan(head)
 
-    def close(self) -> Deferred[None]:
-        """Close the connections to InfluxDB that have no work. Fires when they are closed; never fails."""
+    async def open_spool(self, path: Path, limit_bytes: int) -> None:
+        """Keep from now on what InfluxDB does not take, and deliver what is there already.
+
+        :param path: the spool's file, in a directory of ours.
+        :param limit_bytes: how much it holds.
+        :raises SpoolVersionError: a newer torfluxd wrote it.
+        """
+        bounds = Bounds(limit_bytes=limit_bytes, lend_points=LEND_POINTS, lend_bytes=LEND_BYTES)
+        self._spool = spool = await DiskSpool.open(path, self._reactor, OneThread(self._reactor), _warn, bounds)
+        backoff = exponential_backoff(
+            first_seconds=RETRY_FIRST_SECONDS, factor=RETRY_FACTOR, cap_seconds=RETRY_CAP_SECONDS, jitter=random
+        )
+        upstream = Sieve(HomeUpstream(self._unhurried, self._homes, Fate.REJECT))
+        self._couriers = Couriers(spool, upstream, self._reactor, backoff, self._safekeeping.arrived)
+        self._safekeeping.use(spool, self._couriers.batch_put)
+        if spool.counts.points:
+            _log.info("the spool holds {points} points from before, for InfluxDB", points=spool.counts.points)
+        self._couriers.start()
+
+    async def close(self) -> None:
+        """Stop delivering, close the spool and the connections to InfluxDB. To be called when nothing is asked any
+        more.
+        """
+        if self._couriers is not None:
+            await self._couriers.stop(STOP_SECONDS)
+        if self._spool is not None:
+            await self._spool.close()
         self._poster.close()
-        return self._agent.close()
+        await self._agent.close()
+
+
+def _warn(sentence: str) -> None:
+    _log.warn("{sentence}", sentence=sentence)
 
 
 _: type[Site] = InfluxdbSite

@@ -18,12 +18,12 @@ from typing import Any, Final
 import re2
 from attrs import field, frozen
 
-from torfluxd.influx.dialect import Precision
+from torfluxd.influx.dialect import BadLine, Precision
 from torfluxd.influx.line import KEY_JOINT_BYTES, MAX_INTEGER, MAX_KEY_BYTES, MAX_TIME_NS, MIN_INTEGER
 from torfluxd.influx.refusal import line_end, refusal, stricter_refusal
 from torfluxd.influx.stamp import NANOSECONDS, Timestamps
 
-__all__ = ["BadLine", "Checked", "check"]
+__all__ = ["BadLine", "Checked", "are_plain", "check"]
 
 MAX_BAD_LINES: Final = 1000
 """After so many bad lines the rest of a body is one more bad line: naming one takes up to 10 microseconds, in which
@@ -46,26 +46,6 @@ NOT_NAMED: Final = "malformed line"
 
 _LONGEST_SURE_LINE = MAX_KEY_BYTES - KEY_JOINT_BYTES
 """A line up to here has no key that is too long."""
-
-
-@frozen
-class BadLine:
-    """A line that is refused.
-
-    Its text is somebody's data: for him who sent it, not for `repr`, nor for a log.
-
-    :ivar number: which line of the body it is, or begins with, from 1.
-    :ivar text: the line, its first `SHOWN_BYTES`.
-    :ivar reason: why; influxd's words where it refuses the line, too.
-    """
-
-    number: int
-    text: bytes = field(repr=False)
-    reason: str = field(repr=False)
-
-    def __str__(self) -> str:
-        """As influxd says it: `unable to parse 'garbage': missing fields`."""
-        return f"unable to parse '{self.text.decode('utf-8', 'replace')}': {self.reason}"
 
 
 @frozen
@@ -233,6 +213,15 @@ def _has_good_keys(line: bytes) -> bool:
 
 def _has_short_keys(fields: bytes, limit: int) -> bool:
     return max(map(len, _EQUALS.split(_STRING_VALUES.sub(b"=", fields)))) <= limit
+
+
+def are_plain(lines: bytes, precision: Precision = "ns") -> bool:
+    """Whether all of a text are good and plain lines, each with its time: then so are they in any other company.
+
+    :param lines: separated by newlines, without one at the end.
+    :param precision: the unit of their times.
+    """
+    return not _has_rarities(lines) and bool(_with_time(precision).fullmatch(lines))
 
 
 def check(body: bytes, precision: Precision = "ns") -> Checked:

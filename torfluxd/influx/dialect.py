@@ -1,101 +1,56 @@
-"""What InfluxDB's clients ask, and how InfluxDB answers them: requests in, values and constant answers out.
+"""What every generation of InfluxDB's write API has in common: requests in, values and answers out.
 
-Pure. A :class:`Dialect` is one generation of InfluxDB's write API; :data:`WRITE_DIALECTS` knows them by their path.
-Shapes and texts are those of influxd 1.6.7 (tried) and, where 1.6.7 has none, of 1.8 (read).
+Pure. A :class:`Dialect` is one generation, as strangers speak it: see `dialect_v1`, `dialect_v2` and `dialect_v3`.
+Which of them the vendor's InfluxDB speaks is another matter: see `api`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Final, Literal, Protocol
-from urllib.parse import quote, unquote_to_bytes
+from collections.abc import Sequence
+from typing import Literal, Protocol
+from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
-from torfluxd.boundaries import Answer, Destination
+from torfluxd.boundaries import Answer, Destination, Reply
 
 __all__ = [
-    "DATABASE_CREATED",
-    "HEALTHY",
-    "INFLUXDB_VERSION",
-    "NOT_FOUND",
-    "PONG",
-    "PONG_VERBOSE",
-    "V1",
-    "WRITE_DIALECTS",
+    "BadLine",
     "Dialect",
     "Precision",
     "Write",
-    "answer_ping",
-    "answer_statement",
+    "go_json",
+    "read_bucket",
     "read_parameters",
-    "write_target",
+    "retry_after",
 ]
 
-INFLUXDB_VERSION: Final = "1.8.10"
-"""The version we answer with, the same for everybody. Stock clients need one: `influxdb` 5.x fails on a `/ping` without
-`X-Influxdb-Version`. The vendor's own is nobody's business. 1.8.10 is the last release of the API that we speak: its
-`/health`, its errors, its precisions."""
-
-MAX_ERROR_HEADER_BYTES = 1024
-"""InfluxDB cuts `X-Influxdb-Error` here (tried with 1.6.7)."""
-
-Precision = Literal["ns", "u", "ms", "s", "m", "h"]
-"""The unit of the timestamps of a write, in the words of 1.x."""
-
-_PRECISIONS: Mapping[bytes, Precision] = {
-    b"": "ns",
-    b"n": "ns",
-    b"ns": "ns",
-    b"u": "u",
-    b"ms": "ms",
-    b"s": "s",
-    b"m": "m",
-    b"h": "h",
-}
-"""What 1.8 takes. 1.6.7 takes everything else, `us` too, for nanoseconds, silently (tried): so we refuse it."""
-
-_CONSISTENCIES = frozenset({"any", "one", "quorum", "all"})
-"""The consistency levels of 1.x, compared without regard to case (tried)."""
+Precision = Literal["ns", "u", "ms", "s", "m", "h", "auto"]
+"""The unit of the timestamps of a write, in the words of 1.x; `auto` is 3.x's: each time tells its unit by its size."""
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
-_CREATE_DATABASE = re.compile(
-    rb"""
-    \s*+ CREATE \s++ DATABASE \s++
-    (?: [A-Z_][A-Z0-9_]*+ | "(?:[^"\\\n]|\\.)++" )       # a bare or a quoted name
-    (?: \s++ WITH \s (?:[^;"]|"(?:[^"\\\n]|\\.)*+")*+ )?+   # its retention policy, whatever it says
-    [\s;]*+                                              # and no other statement
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
-"""Every quantifier is possessive: whatever a stranger sends, this takes linear time."""
 
-_JSON = (b"Content-Type", b"application/json")
-_BUILD = (b"X-Influxdb-Build", b"OSS")
-_VERSION = (b"X-Influxdb-Version", INFLUXDB_VERSION.encode("ascii"))
+@frozen
+class BadLine:
+    """A line that is refused.
 
-NOT_FOUND: Final = Answer(404)
-"""For everything that does not exist: the same bytes, whatever was asked for."""
+    Its text is somebody's data: for him who sent it, not for `repr`, nor for a log.
 
-PONG: Final = Answer(204, (_BUILD, _VERSION))
-"""InfluxDB's answer to `/ping`."""
+    :ivar number: which line of the body it is, or begins with, from 1.
+    :ivar text: the line, or its beginning.
+    :ivar reason: why; influxd's words where it refuses the line, too.
+    """
 
-PONG_VERBOSE: Final = Answer(200, (_JSON, _BUILD, _VERSION), b'{"version":"%b"}\n' % INFLUXDB_VERSION.encode("ascii"))
-"""1.8's answer to `/ping?verbose=true`."""
+    number: int
+    text: bytes = field(repr=False)
+    reason: str = field(repr=False)
 
-HEALTHY: Final = Answer(
-    200,
-    (_JSON,),
-    b'{"checks":[],"message":"ready for queries and writes","name":"influxdb","status":"pass","version":"%b"}\n'
-    % INFLUXDB_VERSION.encode("ascii"),
-)
-"""1.8's answer to `/health`."""
-
-DATABASE_CREATED: Final = Answer(200, (_JSON,), b'{"results":[{"statement_id":0}]}\n')
-"""InfluxDB's answer to a statement that succeeds and has nothing to show (tried with 1.6.7)."""
+    def __str__(self) -> str:
+        """As influxd says it: `unable to parse 'garbage': missing fields`."""
+        return f"unable to parse '{self.text.decode('utf-8', 'replace')}': {self.reason}"
 
 
 class ReadWrite(Protocol):
@@ -112,16 +67,44 @@ class Refuse(Protocol):
         """The answer with this status and this text, which is for the writer."""
 
 
+class RefuseLines(Protocol):
+    """Says in the shape of a dialect which lines are bad."""
+
+    def __call__(self, bad: Sequence[BadLine], *, is_whole: bool, kept: bool) -> Answer:
+        """The answer to a write with bad lines.
+
+        :param bad: one or more, in their order.
+        :param is_whole: whether that makes the whole body bad, see :attr:`Write.is_whole`.
+        :param kept: whether others of the same body are stored.
+        """
+
+
+class Retell(Protocol):
+    """Says in the shape of a dialect what an InfluxDB said, whichever generation that is."""
+
+    def __call__(self, reply: Reply) -> Answer:
+        """The answer to a write that InfluxDB refused for what is in it, or for where it was to go.
+
+        :param reply: with a status, and a fate of `REJECT` or `NO_DESTINATION`.
+        """
+
+
 @frozen(eq=False)
 class Dialect:
-    """One generation of InfluxDB's write API.
+    """One generation of InfluxDB's write API, as strangers speak it.
 
+    :ivar path: where it takes writes, compared byte for byte.
     :ivar read_write: reads the query of a write.
     :ivar refuse: shapes a refusal.
+    :ivar refuse_lines: shapes a refusal of lines that we found bad.
+    :ivar retell: shapes a refusal of InfluxDB's.
     """
 
+    path: bytes
     read_write: ReadWrite
     refuse: Refuse
+    refuse_lines: RefuseLines
+    retell: Retell
 
 
 @frozen
@@ -131,13 +114,13 @@ class Write:
     :ivar dialect: in which it was asked, and is to be answered.
     :ivar destination: where the lines go.
     :ivar precision: the unit of their timestamps.
-    :ivar consistency: 1.x's consistency level, which clusters know, or None.
+    :ivar is_whole: whether one bad line makes the whole body bad; else the good ones are kept.
     """
 
     dialect: Dialect = field(repr=False)
     destination: Destination
     precision: Precision = "ns"
-    consistency: str | None = None
+    is_whole: bool = False
 
 
 def read_parameters(query: bytes) -> dict[bytes, bytes]:
@@ -153,36 +136,18 @@ def read_parameters(query: bytes) -> dict[bytes, bytes]:
     return parameters
 
 
-def write_target(write: Write) -> bytes:
-    """The request target that asks 1.x for a write, built anew out of what was understood and nothing else."""
-    destination = write.destination
-    target = f"/write?db={quote(destination.database, safe='')}"
-    if destination.retention_policy is not None:
-        target += f"&rp={quote(destination.retention_policy, safe='')}"
-    if write.consistency is not None:
-        target += f"&consistency={write.consistency}"
-    return f"{target}&precision={write.precision}".encode("ascii")
+def read_bucket(name: bytes) -> Destination:
+    """The database and the retention policy of a bucket's name, `db` or `db/rp`, as 1.8 parts it.
 
-
-def answer_ping(query: bytes) -> Answer:
-    """The answer to `/ping`, by the rule of 1.8: `verbose` is anything but empty, `0` and `false`."""
-    verbose = read_parameters(query).get(b"verbose", b"")
-    return PONG if verbose in {b"", b"0", b"false"} else PONG_VERBOSE
-
-
-def answer_statement(query: bytes, form: bytes = b"") -> Answer:
-    """The answer to `/query`, without asking InfluxDB.
-
-    Telegraf, `influxdb` and others begin with `CREATE DATABASE`. They hear that it is done: whether there is such a
-    database is for whoever owns InfluxDB to say. Everything else does not exist.
-
-    :param form: the body of a POST that is a form; what it says goes before what the query says (tried).
+    :raises ValueError: it is not UTF-8, or there is no database in it.
     """
-    statement = read_parameters(form).get(b"q") or read_parameters(query).get(b"q", b"")
-    return DATABASE_CREATED if _CREATE_DATABASE.fullmatch(statement) else NOT_FOUND
+    database, _, retention_policy = name.decode("utf-8").partition("/")
+    if not database:
+        raise ValueError("a bucket has a name")
+    return Destination(database, retention_policy or None)
 
 
-def _go_json(text: str) -> bytes:
+def go_json(text: str) -> bytes:
     """A string as Go's encoding/json writes it: in UTF-8, and harmless in a web page."""
     quoted = json.dumps(text, ensure_ascii=False)
     for character in "<>&\u2028\u2029":
@@ -190,42 +155,6 @@ def _go_json(text: str) -> bytes:
     return quoted.encode("utf-8")
 
 
-_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
-
-
-def _read_write_v1(query: bytes) -> Write | Answer:
-    """Read a write of 1.x. Credentials (`u`, `p`) and parameters that it does not know are left behind."""
-    parameters = read_parameters(query)
-    try:
-        database = parameters.get(b"db", b"").decode("utf-8")
-        retention_policy = parameters.get(b"rp", b"").decode("utf-8")
-    except UnicodeDecodeError:
-        return _refuse_v1(400, "names of databases and retention policies are UTF-8")
-    if not database:
-        return _refuse_v1(400, "database is required")
-    unit = parameters.get(b"precision", b"")
-    if unit not in _PRECISIONS:
-        quoted = json.dumps(unit.decode("utf-8", "replace"))
-        return _refuse_v1(400, f"invalid precision {quoted} (use n, u, ms, s, m or h)")
-    consistency = parameters.get(b"consistency", b"").decode("utf-8", "replace").lower()
-    if consistency and consistency not in _CONSISTENCIES:
-        return _refuse_v1(400, "invalid consistency level")
-    return Write(V1, Destination(database, retention_policy or None), _PRECISIONS[unit], consistency or None)
-
-
-def _refuse_v1(status: int, text: str, retry_after_seconds: int | None = None) -> Answer:
-    """Say no as 1.x does: in a JSON object, and once more in a header."""
-    # influxd puts a space where a line breaks, and so do we for whatever no header may hold.
-    error = (b"X-Influxdb-Error", _CONTROLS.sub(b" ", text.encode("utf-8")[:MAX_ERROR_HEADER_BYTES]))
-    headers = (_JSON, error)
-    body = b'{"error":%b}\n' % _go_json(text)
-    if retry_after_seconds is None:
-        return Answer(status, headers, body)
-    return Answer(status, (*headers, (b"Retry-After", b"%d" % retry_after_seconds)), body)
-
-
-V1: Final = Dialect(_read_write_v1, _refuse_v1)
-"""`/write` of 1.x, which 1.8, 2.x, 3.x and VictoriaMetrics serve too."""
-
-WRITE_DIALECTS: Mapping[bytes, Dialect] = {b"/write": V1}
-"""The paths that take writes, compared byte for byte."""
+def retry_after(seconds: int | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The header that says when to come back, if anything is to be said."""
+    return () if seconds is None else ((b"Retry-After", b"%d" % seconds),)

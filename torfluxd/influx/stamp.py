@@ -10,7 +10,7 @@ import enum
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -19,9 +19,14 @@ from torfluxd.influx.dialect import Precision
 __all__ = ["NANOSECONDS", "SLOT_NS", "Stamper", "Timestamps", "stamp_lines"]
 
 NANOSECONDS: Final[Mapping[Precision, int]] = MappingProxyType(
-    {"ns": 1, "u": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+    {"ns": 1, "u": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "auto": 1}
 )
-"""The nanoseconds in one unit of each precision."""
+"""The nanoseconds in one unit of each precision. Of `auto` it is the finest, which bounds what a time may be: all times
+that it takes for coarser ones are far from the end of what InfluxDB can hold."""
+
+_GUESSES: Sequence[tuple[int, int]] = ((5 * 10**9, 10**9), (5 * 10**12, 10**6), (5 * 10**15, 10**3))
+"""How `auto` tells a unit: a time below the first number, sign aside, is in units of so many nanoseconds. So does 3.x
+(`guess_precision` in influxdb3_types/src/write.rs, read); it is right for times from some months after 1970 to 2128."""
 
 SLOT_NS = 1024
 """How exact a stamp is. Each stamp is a multiple of this, which tells the time to a microsecond, plus the place of its
@@ -86,13 +91,12 @@ def stamp_lines(
     if timestamps is Timestamps.NONE:
         return _with_end(lines, b" %d" % stamp_ns)
     if timestamps is Timestamps.SOME:
-        return b"\n".join(_stamped(line, stamp_ns, NANOSECONDS[precision]) for line in lines.split(b"\n"))
+        return b"\n".join(_stamped(line, stamp_ns, precision) for line in lines.split(b"\n"))
     if precision == "ns":
         return lines
-    factor = NANOSECONDS[precision]
     if precision in _ZEROS:
         return _with_end(lines, _ZEROS[precision])
-    return _TIME.sub(lambda found: b"%d" % (int(found[0]) * factor), lines)
+    return _TIME.sub(lambda found: _in_nanoseconds(found[0], precision), lines)
 
 
 def _with_end(lines: bytes, end: bytes) -> bytes:
@@ -100,10 +104,23 @@ def _with_end(lines: bytes, end: bytes) -> bytes:
     return lines.replace(b"\n", end + b"\n") + end
 
 
-def _stamped(line: bytes, stamp_ns: int, factor: int) -> bytes:
+def _stamped(line: bytes, stamp_ns: int, precision: Precision) -> bytes:
     found = _TIME.search(line, line.rfind(b" "))
     if found is None:
         return b"%b %d" % (line, stamp_ns)
-    if factor == 1:
+    if precision == "ns":
         return line
-    return b"%b%d" % (line[: found.start()], int(found[0]) * factor)
+    return line[: found.start()] + _in_nanoseconds(found[0], precision)
+
+
+def _in_nanoseconds(written: bytes, precision: Precision) -> bytes:
+    time = int(written)
+    return b"%d" % (time * (_guessed(time) if precision == "auto" else NANOSECONDS[precision]))
+
+
+def _guessed(time: int) -> int:
+    """The nanoseconds in the unit in which a time seems to be written."""
+    for limit, nanoseconds in _GUESSES:
+        if abs(time) < limit:
+            return nanoseconds
+    return 1

@@ -1,28 +1,24 @@
 """Files with the private key of an onion service: read with care for permissions, written once, never over another.
 
-A key file is written with mode 0600. One that its group may read is read with a warning; one that others may read, or
-that anybody but its owner may write, is refused.
+A key file is written with mode 0600; who may read and write one that is there is judged in `secretfile`.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
-import stat
 import tempfile
 from pathlib import Path
 
 from attrs import frozen
 
-from torfluxd.errors import OnionKeyError
+from torfluxd.errors import OnionKeyError, SecretFileError
 from torfluxd.onion.key import OnionKey, read_key
+from torfluxd.secretfile import quoted, read_secret_file
 
 __all__ = ["LoadedKey", "load_key_file", "new_key_file", "write_key_file"]
 
 _LIMIT_BYTES = 16_384
 """More than any private key has: the largest that we have a word for, an RSA key in PEM, has 3 to 7 kB."""
-
-_REFUSED_MODE = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 @frozen
@@ -48,25 +44,19 @@ def load_key_file(path: Path, *, trusted: bool = False) -> LoadedKey:
         or written by the wrong people, or holds no key. The message names the file and the cure.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            warnings = _inspect(path, os.fstat(file.fileno()).st_mode, trusted)
-            data = file.read(_LIMIT_BYTES + 1)
+        secret = read_secret_file(path, _LIMIT_BYTES, "the private key", trusted=trusted)
     except FileNotFoundError:
         raise OnionKeyError(
-            f"{path}: there is no such file; to make a key, run: torfluxd key new {_quoted(path)}"
+            f"{path}: there is no such file; to make a key, run: torfluxd key new {quoted(path)}"
         ) from None
     except IsADirectoryError:
         raise OnionKeyError(
             f"{path}: is a directory; give the file in it, in tor's HiddenServiceDir hs_ed25519_secret_key"
         ) from None
-    except OSError as error:
-        raise OnionKeyError(
-            f"{path}: cannot be read ({error.strerror}); it must be a file that the user who runs this may read"
-        ) from None
-    if len(data) > _LIMIT_BYTES:
-        raise OnionKeyError(f"{path}: is larger than any private key; give the file that holds the key alone")
+    except SecretFileError as error:
+        raise OnionKeyError(str(error)) from None
     try:
-        return LoadedKey(read_key(data), warnings)
+        return LoadedKey(read_key(secret.data), secret.warnings)
     except OnionKeyError as error:
         raise OnionKeyError(f"{path}: {error}") from None
 
@@ -101,31 +91,6 @@ def write_key_file(path: Path, key: OnionKey) -> None:
         ) from None
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for the writer of a pipe."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
-def _inspect(path: Path, mode: int, trusted: bool) -> tuple[str, ...]:
-    """Judge a file by its type and permissions.
-
-    :returns: the warnings.
-    """
-    if not stat.S_ISREG(mode):
-        raise OnionKeyError(f"{path}: is not a regular file; put the key into one")
-    if trusted:
-        return ()
-    bits, cure = stat.S_IMODE(mode), f"run: chmod 600 {_quoted(path)}"
-    if bits & _REFUSED_MODE:
-        raise OnionKeyError(
-            f"{path}: has mode {bits:04o}, so others than its owner may read or change the private key; "
-            f"if one of them may have read it, make a new one, else {cure}"
-        )
-    if bits & stat.S_IRGRP:
-        return (f"{path}: has mode {bits:04o}, so its group may read the private key; unless that is meant, {cure}",)
-    return ()
-
-
 def _write_new(path: Path, data: bytes) -> None:
     """Write a file under a passing name, then link it, because a link, unlike a rename, never replaces a file."""
     descriptor, passing = tempfile.mkstemp(dir=path.parent, prefix=".onion-key-")
@@ -146,7 +111,3 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(os.fspath(path))

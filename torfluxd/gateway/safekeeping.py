@@ -1,0 +1,120 @@
+"""Write-through, and the spool while that fails: what a stranger was told is stored, or will be.
+
+While InfluxDB answers, every write goes to it, and its answer comes back. When it cannot be reached, or fails through a
+fault of the vendor's, the lines are committed to the spool and count as written; and as long as the spool holds any for
+that destination and none of them gets through, the next ones go there at once. A courier tries again, and its first
+success brings that destination's writes back to the direct way, beside those that still wait in the spool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.python.failure import Failure
+
+from torfluxd.boundaries import Batch, Destination, Fate, Reply, Upstream
+from torfluxd.delivery.disk import DiskSpool
+from torfluxd.errors import SpoolError
+from torfluxd.gateway.complaints import Complaints
+from torfluxd.gateway.homes import Homes
+
+__all__ = ["HomeUpstream", "Safekeeping"]
+
+WRITES_AT_ONCE = 16
+"""How many writes InfluxDB gets at a time, one for each destination; the others wait their turn, lest a stranger who
+thinks of many destinations opens as many connections."""
+
+_KEPT = Reply(Fate.DELIVERED)
+"""The reply of a spool that has synced the lines to the disk."""
+
+
+class Safekeeping:
+    """An upstream that keeps what cannot be sent now. Its replies are `Fate.POSTPONE` only when that fails, too.
+
+    :param upstream: where InfluxDB is.
+    :param homes: the vendor's destinations.
+    :param complaints: told what the operator must know.
+    """
+
+    def __init__(self, upstream: Upstream, homes: Homes, complaints: Complaints) -> None:
+        self._upstream = HomeUpstream(upstream, homes, Fate.NO_DESTINATION)
+        self._complaints = complaints
+        self._turns = DeferredSemaphore(WRITES_AT_ONCE)
+        self._spool: DiskSpool | None = None
+        self._put: Callable[[Destination], None] = lambda destination: None
+        # Why the direct way was left, by destination.
+        self._away: dict[Destination, Reply] = {}
+
+    def use(self, spool: DiskSpool, put: Callable[[Destination], None]) -> None:
+        """Keep in this spool from now on.
+
+        :param put: told the destination of each batch that was put there.
+        """
+        self._spool = spool
+        self._put = put
+
+    def arrived(self, destination: Destination) -> None:
+        """InfluxDB took, or refused, a batch of this destination out of the spool: the direct way is open."""
+        if self._away.pop(destination, None) is not None and self._spool is not None:
+            self._complaints.mended(self._spool.counts)
+
+    def send(self, batch: Batch) -> Deferred[Reply]:
+        """Send a batch, or keep it; see :meth:`torfluxd.boundaries.Upstream.send`."""
+        reply, spool = self._away.get(batch.destination), self._spool
+        if reply is not None and spool is not None and batch.destination in spool.destinations:
+            return self._keep(spool, batch, reply)
+        sent: Deferred[Reply] = self._turns.run(self._upstream.send, batch)
+        return sent.addCallback(self._sent, batch)
+
+    def _sent(self, reply: Reply, batch: Batch) -> Reply | Deferred[Reply]:
+        if reply.fate is not Fate.POSTPONE:
+            return reply
+        if self._spool is None:
+            self._complaints.note(reply.reason)
+            return reply
+        return self._keep(self._spool, batch, reply)
+
+    def _keep(self, spool: DiskSpool, batch: Batch, reply: Reply) -> Deferred[Reply]:
+        kept = spool.put(batch)
+        return kept.addCallbacks(self._kept, self._not_kept, (spool, batch, reply), {}, (reply,), {})
+
+    def _kept(self, _: None, spool: DiskSpool, batch: Batch, reply: Reply) -> Reply:
+        self._away[batch.destination] = reply
+        self._complaints.kept(reply.reason, spool.counts)
+        self._put(batch.destination)
+        return _KEPT
+
+    def _not_kept(self, failure: Failure, reply: Reply) -> Reply:
+        failure.trap(SpoolError)
+        self._complaints.note(f"{reply.reason}; and {failure.getErrorMessage()}")
+        return reply
+
+
+class HomeUpstream:
+    """An upstream that knows whose fault it is when a destination does not exist.
+
+    :param upstream: where InfluxDB is.
+    :param homes: the vendor's destinations; what is stored elsewhere makes it one of them.
+    :param made_up: the fate of a batch for a destination that a stranger made up.
+    """
+
+    def __init__(self, upstream: Upstream, homes: Homes, made_up: Fate) -> None:
+        self._upstream = upstream
+        self._homes = homes
+        self._made_up = made_up
+
+    def send(self, batch: Batch) -> Deferred[Reply]:
+        """Send a batch; see :meth:`torfluxd.boundaries.Upstream.send`."""
+        return self._upstream.send(batch).addCallback(self._judge, batch.destination)
+
+    def _judge(self, reply: Reply, destination: Destination) -> Reply:
+        if reply.fate is Fate.DELIVERED:
+            self._homes.stored(destination)
+        elif reply.fate is Fate.NO_DESTINATION:
+            return evolve(reply, fate=Fate.POSTPONE if self._homes.knows(destination) else self._made_up)
+        return reply
+
+
+_: tuple[type[Upstream], ...] = (Safekeeping, HomeUpstream)
