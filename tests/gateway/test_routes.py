@@ -12,8 +12,10 @@ from torfluxd.boundaries import Answer
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Collect, Head, Header, PassThrough, Plan
 from torfluxd.gateway.heads import REMEMBERED_HEADS
+from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import MAX_STATEMENT_BYTES, Routes
+from torfluxd.gateway.safekeeping import Safekeeping
 from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
 from torfluxd.influx.greetings import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG
 from torfluxd.influx.passthrough import HttpPassThrough
@@ -34,11 +36,8 @@ class RoutesCase(SynchronousTestCase):
         """Connect nothing yet."""
         self.far = FarSide()
         complaints = Complaints(Clock())
-        writes = Writes(
-            HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor),
-            self.far.reactor,
-            complaints,
-        )
+        upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor)
+        writes = Writes(Safekeeping(upstream, Homes(), complaints), self.far.reactor)
         pass_through = HttpPassThrough(self.far.agent, self.far.url, self.far.reactor)
         self.routes = Routes(Policy(self.expose), writes, pass_through, complaints)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.influx.far_side import Connection, FarSide
 from torfluxd.boundaries import Answer, Destination
 from torfluxd.gateway.complaints import Complaints
-from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, WRITES_AT_ONCE, Writes
+from torfluxd.gateway.homes import Homes
+from torfluxd.gateway.safekeeping import WRITES_AT_ONCE, Safekeeping
+from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
 from torfluxd.influx.agent import IDLE_CONNECTIONS
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.dialect_v1 import V1
@@ -35,7 +37,8 @@ class WritesCase(SynchronousTestCase):
         """Connect nothing yet."""
         self.far = FarSide()
         upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor)
-        self.writes = Writes(upstream, self.far.reactor, Complaints(self.far.reactor), Stamper(0, lambda: STAMP))
+        safekeeping = Safekeeping(upstream, Homes(), Complaints(self.far.reactor))
+        self.writes = Writes(safekeeping, self.far.reactor, Stamper(0, lambda: STAMP))
 
     def write(self, body: bytes = LINES, encoding: bytes | None = None) -> Deferred[Answer]:
         """Write as a stranger does."""
@@ -96,6 +99,13 @@ class TruthTests(WritesCase):
         answer = self.answer(500, JSON, b"X-Influxdb-Error: retention policy not found: week", body=body)
         self.assertEqual((answer.status, answer.body), (500, body))
 
+    def test_made_up_database(self) -> None:
+        """A database that was never written to was made up by whoever asks for it, and he hears that."""
+        body = b'{"error":"database not found: \\"telemetry\\""}\n'
+        error = b'X-Influxdb-Error: database not found: "telemetry"'
+        answer = self.answer(404, JSON, error, body=body)
+        self.assertEqual((answer.status, answer.body), (404, body))
+
     def test_endless_refusal(self) -> None:
         """Of a refusal too long to hold, the writer gets as much as stands in the header, as whole JSON."""
         error = b"unable to parse 'x\xff': " + b"y" * 900
@@ -120,7 +130,8 @@ class DiscretionTests(WritesCase):
             self.assert_unavailable(answer)
 
     def test_database_that_is_gone(self) -> None:
-        """A database that InfluxDB does not have may be there tomorrow."""
+        """A database that was written to before was dropped, which is the vendor's trouble."""
+        self.assertEqual(self.answer(204), STORED)
         error = b'X-Influxdb-Error: database not found: "telemetry"'
         self.assert_unavailable(self.answer(404, JSON, error, body=b'{"error":"database not found"}'))
 
@@ -276,7 +287,7 @@ class CompanyTests(WritesCase):
         answer, connection = self.written()
         other = self.write()
         answer.cancel()
-        self.assert_unavailable(self.successResultOf(answer))
+        self.failureResultOf(answer, CancelledError)
         self.assertFalse(connection.is_closed)
         connection.received()
         connection.respond(204)

@@ -28,7 +28,6 @@ from twisted.web.server import Request, Site
 from tests.influx.test_passthrough import Download, Upload
 from tests.influxd import Influxd, start_influxd
 from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply
-from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.agent import InfluxdbAgent, influxdb_agent
 from torfluxd.influx.dialect import Write
@@ -245,7 +244,7 @@ class GatewayTests(InfluxdCase):
 
     async def write(self, body: bytes, write: Write, encoding: bytes | None = None) -> Answer:
         """What a stranger hears."""
-        return await Writes(self.upstream(), reactor, Complaints(reactor)).write(write, body, encoding, "a writer")
+        return await Writes(self.upstream(), reactor).write(write, body, encoding, "a writer")
 
     async def test_write(self) -> None:
         """A stranger's write is stored, with the precision that he means."""
