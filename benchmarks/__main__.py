@@ -1,0 +1,129 @@
+"""`python -m benchmarks`: measure the gateway side by side with its peers, and say whether it is fast enough."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from os import cpu_count
+from pathlib import Path
+from typing import cast
+
+from attrs import asdict, frozen
+from twisted.internet import reactor
+from twisted.python import usage
+
+from benchmarks import loopback
+from benchmarks.house import House
+from benchmarks.outcome import Outcome, Plan
+from torfluxd.children import Keeper
+from torfluxd.gateway.service import GatewayReactor
+from torfluxd.ops.ending import refuse
+from torfluxd.ops.foreground import run_in_foreground
+
+ROUNDS, QUICK_ROUNDS = 5, 2
+SECONDS, QUICK_SECONDS = 4, 2
+
+Measure = Callable[[House, Plan], Awaitable[Outcome]]
+
+MODULES: tuple[tuple[Iterable[str], Measure], ...] = ((loopback.SCENARIOS, loopback.measure),)
+"""The names of the scenarios of each module, and who measures them."""
+
+
+class BenchOptions(usage.Options):
+    """The options of `make bench ARGS='...'`."""
+
+    optFlags = [
+        ["quick", None, f"{QUICK_ROUNDS} rounds of {QUICK_SECONDS} s: to see that it runs, not to quote."],
+        ["check", None, "Exit code 1 when something is slower than it must be."],
+    ]
+    optParameters = [
+        ["rounds", None, None, f"How often each peer is measured. [default: {ROUNDS}]", int],
+        ["seconds", None, None, f"How long each timed part is. [default: {SECONDS}]", float],
+        ["json", None, None, "A file for every single measurement."],
+    ]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self.only: list[str] = []
+
+    def getSynopsis(self) -> str:
+        """The first line of the help."""
+        return "Usage: make bench ARGS='[options]'"
+
+    def opt_only(self, name: str) -> None:
+        """The beginning of the names of the scenarios to measure, such as loopback-1 (repeatable)."""
+        if not any(scenario.startswith(name) for scenario in _scenarios()):
+            raise usage.UsageError(f"--only: no scenario begins with {name!r}; there are {', '.join(_scenarios())}")
+        self.only.append(name)
+
+    @property
+    def plan(self) -> Plan:
+        """What is to be measured."""
+        quick = self["quick"]
+        return Plan(
+            self["rounds"] or (QUICK_ROUNDS if quick else ROUNDS),
+            self["seconds"] or (QUICK_SECONDS if quick else SECONDS),
+            tuple(self.only),
+        )
+
+
+def _scenarios() -> list[str]:
+    return [name for names, _ in MODULES for name in names]
+
+
+@frozen
+class Bench:
+    """One run of the benchmark."""
+
+    reactor: GatewayReactor
+    options: BenchOptions
+
+    async def run(self) -> int:
+        """Run it, and print what came of it.
+
+        :returns: the exit code.
+        :raises TorfluxdError: something could not be measured.
+        """
+        keeper = Keeper()
+        keeper.start(self.reactor)
+        try:
+            return self._tell(await self._measure(House(self.reactor, keeper, keeper.directory("bench-"))))
+        finally:
+            await keeper.stop()
+
+    async def _measure(self, house: House) -> list[Outcome]:
+        plan = self.options.plan
+        return [await measure(house, plan) for names, measure in MODULES if any(map(plan.wants, names))]
+
+    def _tell(self, outcomes: list[Outcome]) -> int:
+        plan = self.options.plan
+        print(
+            f"\n{cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()};"
+            f" {plan.rounds} rounds of {plan.seconds:g} s; medians (lowest..highest)\n"
+        )
+        for outcome in outcomes:
+            print("\n".join(outcome.lines))
+        thresholds = [threshold for outcome in outcomes for threshold in outcome.thresholds]
+        print("\n".join(str(threshold) for threshold in thresholds))
+        if self.options["json"]:
+            runs = {outcome.name: [asdict(run) for run in outcome.runs] for outcome in outcomes}
+            verdicts = [{**asdict(each), "is_met": each.is_met} for each in thresholds]
+            Path(self.options["json"]).write_text(json.dumps({"runs": runs, "thresholds": verdicts}, indent=1) + "\n")
+        return int(self.options["check"] and not all(threshold.is_met for threshold in thresholds))
+
+
+def main() -> int:
+    """Run the benchmark; the exit code."""
+    options = BenchOptions()
+    try:
+        usage.Options.parseOptions(options)
+    except usage.UsageError as error:
+        refuse(f"bench: {error}")
+    bench = Bench(cast(GatewayReactor, reactor), options)
+    return run_in_foreground(bench.reactor, bench.run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
