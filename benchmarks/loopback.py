@@ -12,7 +12,7 @@ from benchmarks.house import BenchError, House
 from benchmarks.influxd import BenchInfluxd
 from benchmarks.outcome import Outcome, Plan
 from benchmarks.peers import DIRECT, GATEWAY, GO, PEERS, Peer, launch_peers
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import cpu_seconds, tree
 from benchmarks.wrk import Load, Report, Wrk
 
 __all__ = ["SCENARIOS", "Run", "judge", "measure", "tabulate"]
@@ -97,7 +97,7 @@ class _Bench:
         )
 
     def _cpu(self, peer: Peer) -> dict[str, float]:
-        of_peer = {} if peer.pid is None else {"peer": cpu_seconds(peer.pid)}
+        of_peer = {} if peer.pid is None else {"peer": cpu_seconds(*tree(peer.pid))}
         return of_peer | {"influxd": cpu_seconds(self.influxd.pid)}
 
     async def _check_points(self, database: str, load: Load, *reports: Report) -> None:

@@ -34,13 +34,15 @@ class Plan:
 class Outcome:
     """What was measured.
 
-    :ivar name: of the module.
+    :ivar name: of the module; of the scenarios, if they failed.
     :ivar lines: the tables.
     :ivar thresholds: what it must show, and does or does not.
     :ivar runs: every single measurement, as attrs instances.
+    :ivar failure: why there are none, or the empty string.
     """
 
     name: str
     lines: Sequence[str]
     thresholds: Sequence[Threshold]
     runs: Sequence[Any]
+    failure: str = ""
