@@ -114,7 +114,7 @@ def tabulate(runs: Sequence[Run]) -> list[str]:
     lines = []
     for scenario in dict.fromkeys(run.scenario for run in runs):
         lines += [f"{SCENARIOS[scenario]}:", ""]
-        head = ("peer", "writes/s", "x influxd", "p50 ms", "p99 ms", "CPU us: peer", "influxd", "wrk")
+        head = ("peer", "writes/s", "x influxd", "x Go proxy", "p50 ms", "p99 ms", "CPU us: peer", "influxd", "wrk")
         lines += [*table(head, _rows(runs, scenario)), ""]
     return lines
 
@@ -126,7 +126,7 @@ def _rows(runs: Sequence[Run], scenario: str) -> Iterator[tuple[str, ...]]:
         yield (
             peer,
             str(spread(run.writes_per_second for run in mine)),
-            str(_compared(runs, scenario, peer, DIRECT)),
+            *(str(_compared(runs, scenario, peer, reference)) for reference in (DIRECT, GO)),
             str(spread(run.p50_ms for run in mine)),
             str(spread(run.p99_ms for run in mine)),
             *(number(each.median) for each in cpu.values()),

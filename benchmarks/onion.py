@@ -20,6 +20,7 @@ from benchmarks.influxd import BenchInfluxd
 from benchmarks.onion_load import POINTS, Job, Report, parse_report
 from benchmarks.onion_peers import OnionPeer, bare_onion, client_tor, gateway_onion, start_network
 from benchmarks.outcome import Outcome, Plan
+from benchmarks.reporters import Cost, tell
 from benchmarks.wrk import FIRST_SECOND, ROOM_SECONDS
 
 __all__ = ["SCENARIOS", "Run", "Way", "judge", "measure", "tabulate"]
@@ -61,6 +62,9 @@ SCENARIOS = {
     "onion-fresh": Way(fresh=True, pow_defends=False, connections=32),
     "onion-fresh-pow": Way(fresh=True, pow_defends=True, connections=32),
 }
+
+FRESH_AS_IT_COMES = "onion-fresh-pow"
+"""What a gateway with its defaults has to do for reporters with theirs."""
 
 
 @frozen
@@ -178,7 +182,16 @@ def tabulate(runs: Sequence[Run]) -> list[str]:
         lines += [f"{SCENARIOS[scenario]}, {POINTS} points a write:", ""]
         head = ("peer", "writes/s", "p50 ms", "p99 ms", "failed", "CPU ms: gateway", "its tor", "client tor", "influxd")
         lines += [*table(head, _rows(runs, scenario)), ""]
-    return lines
+    return lines + _reporters(runs)
+
+
+def _reporters(runs: Sequence[Run]) -> list[str]:
+    """How many reporters one gateway carries, where it was measured as it comes: with proof of work."""
+    mine = _of(runs, FRESH_AS_IT_COMES, GATEWAY)
+    if not mine:
+        return []
+    gateway, tor, influxd = (spread(run.cpu_ms[name] for run in mine).median for name in ("gateway", "tor", "influxd"))
+    return tell(Cost(gateway=gateway, tor=tor, influxd=influxd))
 
 
 def _rows(runs: Sequence[Run], scenario: str) -> Iterator[tuple[str, ...]]:
