@@ -74,6 +74,7 @@ class Run:
     :ivar failed: streams that tor did not open, or lost; each is tried anew by a reporter.
     :ivar cpu_ms: milliseconds of CPU for each write: `gateway`, `tor` (its own, or the bare onion's), `client tor`,
         `influxd`, `load`.
+    :ivar tor_kb: by how many kB the memory of the same tor grew for each write.
     """
 
     scenario: str
@@ -84,6 +85,7 @@ class Run:
     p99_ms: float
     failed: int
     cpu_ms: dict[str, float]
+    tor_kb: float
 
 
 async def measure(house: House, plan: Plan) -> Outcome:
@@ -159,6 +161,7 @@ class _Bench:
             report.p99_ms,
             report.failed,
             {name: 1e3 * seconds / report.writes for name, seconds in report.cpu_seconds.items()},
+            report.grown_bytes["tor"] / report.acknowledged / 1e3,
         )
 
     async def _put_load(self, job: Job) -> Report:
@@ -191,7 +194,8 @@ def _reporters(runs: Sequence[Run]) -> list[str]:
     if not mine:
         return []
     gateway, tor, influxd = (spread(run.cpu_ms[name] for run in mine).median for name in ("gateway", "tor", "influxd"))
-    return tell(Cost(gateway=gateway, tor=tor, influxd=influxd))
+    # Memory that tor has freed it uses again, so the run that began with the least tells most.
+    return tell(Cost(gateway=gateway, tor=tor, influxd=influxd, tor_kb=max(run.tor_kb for run in mine)))
 
 
 def _rows(runs: Sequence[Run], scenario: str) -> Iterator[tuple[str, ...]]:

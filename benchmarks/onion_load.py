@@ -14,7 +14,7 @@ import time
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, cast
 
-from attrs import asdict, field, frozen
+from attrs import asdict, define, field, frozen
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import UNIXClientEndpoint
@@ -24,7 +24,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from benchmarks.house import BenchError
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import cpu_seconds, resident_bytes
 from torfluxd.errors import SocksError
 from torfluxd.gateway.service import GatewayReactor
 from torfluxd.onion.address import parse_onion_address
@@ -60,7 +60,7 @@ class Job:
     :ivar fresh: whether each write has a circuit of its own; else each connection has one, and is kept.
     :ivar seconds: of the timed part.
     :ivar first_second: where the timestamps begin, in Unix time.
-    :ivar processes: whose CPU time to tell: name to process id.
+    :ivar processes: whose CPU time and memory to tell: name to process id.
     """
 
     socks: str
@@ -84,6 +84,7 @@ class Report:
     :ivar p50_ms: median latency, from the wish to write to the answer.
     :ivar p99_ms: the latency that 1 in 100 exceeds.
     :ivar cpu_seconds: within the timed part, by the names in the job, and `load` for the generator itself.
+    :ivar grown_bytes: how much more memory they hold at the end than at the beginning.
     """
 
     writes: int
@@ -93,6 +94,7 @@ class Report:
     p50_ms: float
     p99_ms: float
     cpu_seconds: Mapping[str, float]
+    grown_bytes: Mapping[str, int]
 
 
 def parse_report(said: str) -> Report:
@@ -163,7 +165,7 @@ def requests(job: Job) -> Iterator[bytes]:
         )
 
 
-@frozen
+@define
 class _Generator:
     """One run of the program."""
 
@@ -172,9 +174,11 @@ class _Generator:
     _requests: Iterator[bytes] = field(init=False)
     _latencies: list[tuple[float, float]] = field(factory=list)  # when it was answered, and after how long
     _failed: list[None] = field(factory=list)
+    _held_bytes: dict[str, int] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_requests", requests(self.job))
+        self._requests = requests(self.job)
+        self._held_bytes = self._memory()
 
     async def run(self) -> int:
         """Do the job, and print the report."""
@@ -263,6 +267,9 @@ class _Generator:
         of_others = {name: cpu_seconds(pid) for name, pid in self.job.processes.items()}
         return of_others | {"load": time.process_time()}
 
+    def _memory(self) -> dict[str, int]:
+        return {name: resident_bytes(pid) for name, pid in self.job.processes.items()}
+
     def _report(
         self, begun: float, ended: float, before: Mapping[str, float], after: Mapping[str, float] | None = None
     ) -> Report:
@@ -278,6 +285,7 @@ class _Generator:
             p50_ms=1e3 * statistics.median(latencies),
             p99_ms=1e3 * latencies[len(latencies) * 99 // 100],
             cpu_seconds={name: after[name] - before[name] for name in before},
+            grown_bytes={name: held - self._held_bytes[name] for name, held in self._memory().items()},
         )
 
     @staticmethod

@@ -57,8 +57,8 @@ async def client_tor(house: House, tor: Path) -> tuple[Path, int]:
     """
     directory = house.directory / "client"
     socks = directory / "socks"
-    # Circuits that nobody uses any more go soon, so that one run does not weigh on the next.
-    lines = [f"SocksPort unix:{socks} IsolateSOCKSAuth ExtendedErrors", "ClientOnly 1", "MaxCircuitDirtiness 10"]
+    # Circuits that nobody uses any more last as long as a run, and do not weigh on the one after the next.
+    lines = [f"SocksPort unix:{socks} IsolateSOCKSAuth ExtendedErrors", "ClientOnly 1", "MaxCircuitDirtiness 15"]
     child = await _tor(house, tor, "client", lines)
     return socks, child.pid
 

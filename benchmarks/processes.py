@@ -1,4 +1,4 @@
-"""The CPU time that processes take, as Linux counts it."""
+"""The CPU time and the memory that processes take, as Linux counts them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["cpu_seconds", "read_cpu_ticks", "tree"]
+__all__ = ["cpu_seconds", "read_cpu_ticks", "resident_bytes", "tree"]
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _AFTER_NAME_UTIME, _AFTER_NAME_STIME = 11, 12
 """Fields 14 and 15 of proc(5), counted from the third: the name before may hold blanks and parentheses."""
 
@@ -34,3 +35,11 @@ def cpu_seconds(*pids: int) -> float:
     """
     ticks = sum(read_cpu_ticks(Path(f"/proc/{pid}/stat").read_text()) for pid in pids)
     return ticks / _TICKS_A_SECOND
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory that a process holds.
+
+    :raises OSError: it has ended.
+    """
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES

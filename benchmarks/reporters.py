@@ -15,17 +15,28 @@ CORES = 2
 REPORT_SECONDS = 60
 """Between two reports of one reporter, on average: its default."""
 
+CIRCUIT_SECONDS = 600
+"""How long the circuit of a report stays open: a reporter's tor closes it so long after it was used, and the gateway's
+tor keeps its end until then (`MaxCircuitDirtiness`, tor(1))."""
+
 
 @frozen
 class Cost:
-    """What one report on a fresh circuit costs the vendor's machine, in milliseconds of CPU.
+    """What one report on a fresh circuit costs the vendor's machine: milliseconds of CPU, and memory.
 
     :ivar tor: the gateway's own.
+    :ivar tor_kb: the memory that its tor holds for an open circuit.
     """
 
     gateway: float
     tor: float
     influxd: float
+    tor_kb: float
+
+    @property
+    def tor_kb_a_reporter(self) -> float:
+        """The memory that the gateway's tor holds for one reporter."""
+        return self.tor_kb * CIRCUIT_SECONDS / REPORT_SECONDS
 
 
 @frozen
@@ -64,13 +75,17 @@ def limits(cost: Cost) -> list[Limit]:
 
 def tell(cost: Cost) -> list[str]:
     """Say it, as it stands in `docs/performance.rst`."""
+    found = limits(cost)
     return [
         f"One report on a fresh circuit: gateway {number(cost.gateway)} ms of CPU, its tor {number(cost.tor)} ms,"
         f" influxd {number(cost.influxd)} ms. With a report a minute each:",
         "",
         *(
             f"* {number(limit.reporters)} reporters, {number(limit.reports_per_second)} reports/s: {limit.what}"
-            for limit in limits(cost)
+            for limit in found
         ),
+        f"* memory: {number(cost.tor_kb)} kB of the gateway's tor for an open circuit, {number(cost.tor_kb_a_reporter)}"
+        f" kB for a reporter, {number(cost.tor_kb_a_reporter * found[0].reporters / 1e3)} MB for"
+        f" {number(found[0].reporters)}",
         "",
     ]

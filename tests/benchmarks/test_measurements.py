@@ -14,7 +14,7 @@ from benchmarks.house import BenchError
 from benchmarks.onion_load import POINTS, Job, parse_report, requests
 from benchmarks.outcome import Plan
 from benchmarks.peers import PEERS
-from benchmarks.processes import cpu_seconds, read_cpu_ticks, tree
+from benchmarks.processes import cpu_seconds, read_cpu_ticks, resident_bytes, tree
 from benchmarks.reporters import Cost, limits, tell
 from benchmarks.wrk import Load
 from benchmarks.wrk import parse_report as parse_wrk_report
@@ -50,6 +50,7 @@ class ReadingTests(SynchronousTestCase):
             sum(range(1000))
         self.assertLess(abs(cpu_seconds(os.getpid()) - sum(os.times()[:2])), 0.1)
         self.assertEqual(next(tree(os.getpid())), os.getpid())
+        self.assertTrue(1e6 < resident_bytes(os.getpid()) < 1e10)
 
 
 class LoadTests(SynchronousTestCase):
@@ -94,7 +95,7 @@ def loopback_runs(rates: Sequence[float]) -> list[loopback.Run]:
 def onion_run(peer: str, rate: float, p50_ms: float, scenario: str, gateway: float = 0.0) -> onion.Run:
     """One measurement through Tor."""
     cpu = {"gateway": gateway, "tor": 2.0, "client tor": 9.0, "influxd": 0.5}
-    return onion.Run(scenario, 0, peer, rate, p50_ms, 2 * p50_ms, 0, cpu)
+    return onion.Run(scenario, 0, peer, rate, p50_ms, 2 * p50_ms, 0, cpu, tor_kb=12.5)
 
 
 class JudgementTests(SynchronousTestCase):
@@ -149,10 +150,12 @@ class ReporterTests(SynchronousTestCase):
 
     def test_the_lowest_limit_is_named_first(self) -> None:
         """With a cheap report it is proof of work; with a dear one, the CPU of whoever is dear."""
-        self.assertIn("proof of work", limits(Cost(gateway=0.8, tor=1.7, influxd=0.6))[0].what)
-        self.assertIn("tor has one core", limits(Cost(gateway=0.1, tor=8.0, influxd=0.1))[0].what)
-        self.assertIn("2 cores are full", limits(Cost(gateway=4.0, tor=5.0, influxd=4.0))[0].what)
+        self.assertIn("proof of work", limits(Cost(gateway=0.8, tor=1.7, influxd=0.6, tor_kb=12.5))[0].what)
+        self.assertIn("tor has one core", limits(Cost(gateway=0.1, tor=8.0, influxd=0.1, tor_kb=12.5))[0].what)
+        self.assertIn("2 cores are full", limits(Cost(gateway=4.0, tor=5.0, influxd=4.0, tor_kb=12.5))[0].what)
 
     def test_a_reporter_reports_once_a_minute(self) -> None:
-        """250 reports a second are 15 000 reporters."""
-        self.assertIn("* 15 000 reporters, 250 reports/s: reporters are asked", "\n".join(tell(Cost(0.8, 1.7, 0.6))))
+        """250 reports a second are 15 000 reporters, each with the ten circuits of its last ten minutes."""
+        said = "\n".join(tell(Cost(gateway=0.8, tor=1.7, influxd=0.6, tor_kb=12.5)))
+        self.assertIn("* 15 000 reporters, 250 reports/s: reporters are asked", said)
+        self.assertIn("125 kB for a reporter, 1 875 MB for 15 000", said)
