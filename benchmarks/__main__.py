@@ -15,6 +15,7 @@ from twisted.internet import reactor
 from twisted.python import usage
 
 from benchmarks import loopback, onion, outage
+from benchmarks.document import fill
 from benchmarks.house import BenchError, House
 from benchmarks.outcome import Outcome, Plan
 from torfluxd.children import Keeper
@@ -46,6 +47,7 @@ class BenchOptions(usage.Options):
         ["rounds", None, None, f"How often each peer is measured. [default: {ROUNDS}]", int],
         ["seconds", None, None, f"How long each timed part is. [default: {SECONDS}]", float],
         ["json", None, None, "A file for every single measurement."],
+        ["document", None, None, "Put the tables into this file, docs/performance.rst."],
     ]
 
     def __init__(self) -> None:
@@ -103,28 +105,45 @@ class Bench:
             return await measure(house, self.options.plan)
         except BenchError as error:  # what the others measure counts all the same
             house.say(f"FAILED: {error}")
-            return Outcome(", ".join(names), [], [], [], str(error))
+            return Outcome(", ".join(names), {}, [], [], str(error))
         finally:
             await keeper.stop()
 
     def _tell(self, outcomes: list[Outcome]) -> int:
-        plan = self.options.plan
-        print(
-            f"\n{cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()};"
-            f" {plan.rounds} rounds of {plan.seconds:g} s; medians (lowest..highest)\n"
-        )
-        for outcome in outcomes:
-            print("\n".join(outcome.lines))
-            if outcome.failure:
-                print(f"FAILED: {outcome.name}: {outcome.failure}\n")
+        """Print everything, put it where it was asked for, and say whether it is good enough."""
+        figures = {name: [*lines] for outcome in outcomes for name, lines in outcome.figures.items()}
         thresholds = [threshold for outcome in outcomes for threshold in outcome.thresholds]
-        print("\n".join(str(threshold) for threshold in thresholds))
+        print(f"\n{_circumstances(self.options.plan)}")
+        for lines in figures.values():
+            print("", *lines, sep="\n", end="")
+        print("", *thresholds, *(f"FAILED: {each.name}: {each.failure}" for each in outcomes if each.failure), sep="\n")
         if self.options["json"]:
-            runs = {outcome.name: [asdict(run) for run in outcome.runs] for outcome in outcomes}
-            verdicts = [{**asdict(each), "is_met": each.is_met} for each in thresholds]
-            Path(self.options["json"]).write_text(json.dumps({"runs": runs, "thresholds": verdicts}, indent=1) + "\n")
+            self._write_json(Path(self.options["json"]), outcomes)
+        if self.options["document"]:
+            document = Path(self.options["document"])
+            circumstances = [_circumstances(self.options.plan), ""]
+            rooms = {name: circumstances + lines for name, lines in figures.items()}
+            document.write_text(fill(document.read_text(), rooms))
         too_slow = self.options["check"] and not all(threshold.is_met for threshold in thresholds)
         return int(too_slow or any(outcome.failure for outcome in outcomes))
+
+    def _write_json(self, path: Path, outcomes: list[Outcome]) -> None:
+        told = {
+            "circumstances": _circumstances(self.options.plan),
+            "runs": {each.name: [asdict(run) for run in each.runs] for each in outcomes},
+            "thresholds": [
+                {**asdict(threshold), "is_met": threshold.is_met} for each in outcomes for threshold in each.thresholds
+            ],
+            "failures": {each.name: each.failure for each in outcomes if each.failure},
+        }
+        path.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _circumstances(plan: Plan) -> str:
+    return (
+        f"{plan.rounds} rounds of {plan.seconds:g} s, on {cpu_count()} cores, {platform.system()} {platform.machine()},"
+        f" with Python {platform.python_version()}; medians (lowest..highest)."
+    )
 
 
 def main() -> int:

@@ -63,7 +63,7 @@ async def measure(house: House, plan: Plan) -> Outcome:
             f" p50 {number(run.p50_ms)} ms"
         )
     await influxd.close()
-    return Outcome("loopback", tabulate(runs), judge(runs), runs)
+    return Outcome("loopback", {"loopback": tabulate(runs)}, judge(runs), runs)
 
 
 @frozen

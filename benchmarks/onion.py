@@ -23,7 +23,7 @@ from benchmarks.outcome import Outcome, Plan
 from benchmarks.reporters import Cost, tell
 from benchmarks.wrk import FIRST_SECOND, ROOM_SECONDS
 
-__all__ = ["SCENARIOS", "Run", "Way", "judge", "measure", "tabulate"]
+__all__ = ["SCENARIOS", "Run", "Way", "count_reporters", "judge", "measure", "tabulate"]
 
 BARE, GATEWAY = "bare onion", "torfluxd"
 
@@ -110,7 +110,10 @@ async def measure(house: House, plan: Plan) -> Outcome:
             f" p50 {number(run.p50_ms)} ms"
         )
     await influxd.close()
-    return Outcome("onion", tabulate(runs), judge(runs), runs)
+    figures = {"onion": tabulate(runs)}
+    if FRESH_AS_IT_COMES in scenarios:
+        figures["reporters"] = count_reporters(runs)
+    return Outcome("onion", figures, judge(runs), runs)
 
 
 async def _launch(
@@ -185,14 +188,12 @@ def tabulate(runs: Sequence[Run]) -> list[str]:
         lines += [f"{SCENARIOS[scenario]}, {POINTS} points a write:", ""]
         head = ("peer", "writes/s", "p50 ms", "p99 ms", "failed", "CPU ms: gateway", "its tor", "client tor", "influxd")
         lines += [*table(head, _rows(runs, scenario)), ""]
-    return lines + _reporters(runs)
+    return lines
 
 
-def _reporters(runs: Sequence[Run]) -> list[str]:
-    """How many reporters one gateway carries, where it was measured as it comes: with proof of work."""
+def count_reporters(runs: Sequence[Run]) -> list[str]:
+    """Tell how many reporters one gateway carries, from the runs of `FRESH_AS_IT_COMES`."""
     mine = _of(runs, FRESH_AS_IT_COMES, GATEWAY)
-    if not mine:
-        return []
     gateway, tor, influxd = (spread(run.cpu_ms[name] for run in mine).median for name in ("gateway", "tor", "influxd"))
     # Memory that tor has freed it uses again, so the run that began with the least tells most.
     return tell(Cost(gateway=gateway, tor=tor, influxd=influxd, tor_kb=max(run.tor_kb for run in mine)))

@@ -95,7 +95,7 @@ async def measure(house: House, plan: Plan) -> Outcome:
             f" {number(run.drain.points_per_second)} points/s"
         )
     await influxd.close()
-    return Outcome("outage", tabulate(runs), judge(runs), runs)
+    return Outcome("outage", {"outage": tabulate(runs)}, judge(runs), runs)
 
 
 @frozen

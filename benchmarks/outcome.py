@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -35,14 +35,14 @@ class Outcome:
     """What was measured.
 
     :ivar name: of the module; of the scenarios, if they failed.
-    :ivar lines: the tables.
+    :ivar figures: the tables, by the name of the place in `docs/performance.rst` where they stand.
     :ivar thresholds: what it must show, and does or does not.
     :ivar runs: every single measurement, as attrs instances.
     :ivar failure: why there are none, or the empty string.
     """
 
     name: str
-    lines: Sequence[str]
+    figures: Mapping[str, Sequence[str]]
     thresholds: Sequence[Threshold]
     runs: Sequence[Any]
     failure: str = ""

@@ -142,7 +142,8 @@ class JudgementTests(SynchronousTestCase):
         shown = "\n".join(outage.tabulate([outage.Run("outage-64", 0, 10_000, 5_000, 6.0, 900, drain)]))
         self.assertIn("19 000", shown)
         runs = [onion_run(peer, 50, 600, "onion-fresh-pow", gateway=1.0) for peer in ("bare onion", "torfluxd")]
-        self.assertIn("reporters", "\n".join(onion.tabulate(runs)))
+        self.assertIn("with proof of work", onion.tabulate(runs)[0])
+        self.assertIn("reporters", "\n".join(onion.count_reporters(runs)))
 
 
 class ReporterTests(SynchronousTestCase):
