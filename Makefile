@@ -1,5 +1,5 @@
 # Two commands matter, `make run` and `make test`; `make help` lists them all.
-# PYTHON=python3.12 chooses another Python; ARGS='...' hands arguments on to the demo, or to pytest.
+# PYTHON=python3.12 chooses another Python; ARGS='...' hands arguments on to the demo, to pytest, or to the benchmark.
 
 PYTHON ?= python3
 ARGS ?=
@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint unit torture test-floors clean setup venv
+.PHONY: help run test lint unit torture test-floors bench clean setup venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,10 @@ torture: setup test-floors ## the long runs: many keys, many kills, the oldest d
 
 test-floors: setup ## the unit tests with the oldest dependencies that pyproject.toml allows
 	scripts/test-floors $(ARGS)
+
+bench: ## measure the gateway side by side with influxd, nginx and a Go proxy (25 minutes; ARGS=--quick: 5)
+	@scripts/setup bench
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what these commands have made in this directory
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp*

@@ -1,0 +1,1 @@
+"""Measurements of the gateway, side by side with its peers: `make bench`."""
