@@ -10,6 +10,7 @@ import tempfile
 import time
 import unittest
 import urllib.parse
+from base64 import b64encode
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -87,11 +88,13 @@ class Influxd:
 
     :ivar directory: its configuration, data and `log`; gone after :meth:`close`.
     :ivar port: where it serves HTTP on 127.0.0.1; the same after a restart.
+    :ivar login: with which requests are made from then on: the name of a user, and the password.
     """
 
     def __init__(self, http_options: str = "") -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="influxd-"))
         self.port = 0
+        self.login: tuple[str, str] | None = None
         self._http_options = http_options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -170,8 +173,11 @@ class Influxd:
 
     def request(self, method: str, target: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
         """One HTTP request, of any kind."""
+        login = {}
+        if self.login is not None:
+            login["Authorization"] = f"Basic {b64encode(':'.join(self.login).encode()).decode()}"
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_SECONDS)) as connection:
-            connection.request(method, target, body, headers or {})
+            connection.request(method, target, body, {**login, **(headers or {})})
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, names, response.read())

@@ -18,13 +18,11 @@ EXAMPLE_ADDRESS = "j54s5euecfxlr2s6vxzqmomihehaydeajmthfexaq7zbfkrwokukvdqd.onio
 
 
 @cache
-def rendered() -> tuple[nodes.document, str]:
-    """The README as a document, and what docutils had to say about it, remarks and warnings."""
+def rendered(name: str = "README.rst") -> tuple[nodes.document, str]:
+    """A text as a document, and what docutils had to say about it, remarks and warnings."""
     remarks = io.StringIO()
     settings = {"warning_stream": remarks, "report_level": 1, "halt_level": 5}
-    return publish_doctree(
-        (CHECKOUT / "README.rst").read_text("utf-8"), settings_overrides=settings
-    ), remarks.getvalue()
+    return publish_doctree((CHECKOUT / name).read_text("utf-8"), settings_overrides=settings), remarks.getvalue()
 
 
 def blocks(language: str) -> list[str]:

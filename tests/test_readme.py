@@ -9,6 +9,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from docutils import nodes
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.readme import CHECKOUT, EXAMPLE_ADDRESS, blocks, literals, rendered, the_block
@@ -38,6 +39,16 @@ class ReadmeTests(SynchronousTestCase):
     def test_renders(self) -> None:
         """It renders everywhere: docutils has nothing to remark."""
         self.assertEqual(rendered()[1], "")
+
+    def test_documentation(self) -> None:
+        """So does all that is in `docs`, and what it names of the gateway's options exists."""
+        known = {option.name for option in GATEWAY_OPTIONS}
+        for path in sorted((CHECKOUT / "docs").glob("*.rst")):
+            document, remarks = rendered(path.relative_to(CHECKOUT).as_posix())
+            self.assertEqual(remarks, "", path.name)
+            texts = [literal.astext() for literal in document.findall(nodes.literal)]
+            named = {name for text in texts if text.startswith("--") for name in OPTION.findall(text)}
+            self.assertEqual(named - known, set(), path.name)
 
     def test_make(self) -> None:
         """The commands that it tells a stranger to run are there."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.errors import SettingsError
+from torfluxd.influx.api import Api
+from torfluxd.influx.credential import CredentialOptions
 from torfluxd.settings import GATEWAY_OPTIONS, Expose, read_gateway_settings
 
 
@@ -55,3 +57,37 @@ class GatewaySettingsTests(SynchronousTestCase):
         self.assertIn("--tor-binary", self.refusal({"tor": "unix:/run/tor/control", "tor-binary": "/usr/bin/tor"}))
         self.assertIn("--tor-option", self.refusal({"tor": "unix:/run/tor/control", "tor-option": ["UseBridges 1"]}))
         self.assertIn("--onion-socket", self.refusal({"onion-socket": "/run/x"}))
+
+    def test_apis(self) -> None:
+        """InfluxDB is 1.x unless something else is said; 2.x, and nothing else, has an organisation."""
+        self.assertEqual(read_gateway_settings({}, {}).influxdb_api, Api.V1)
+        settings = read_gateway_settings({"influxdb-api": "v2", "influxdb-org": "vendor"}, {})
+        self.assertEqual((settings.influxdb_api, settings.influxdb_org), (Api.V2, "vendor"))
+        self.assertEqual(read_gateway_settings({"influxdb-api": "v3"}, {}).influxdb_api, Api.V3)
+        self.assertIn("--influxdb-api: expected v1, v2 or v3", self.refusal({"influxdb-api": "2"}))
+        self.assertIn("--influxdb-org ORG", self.refusal({"influxdb-api": "v2"}))
+        for api in ("v1", "v3"):
+            self.assertIn("--influxdb-org: ", self.refusal({"influxdb-api": api, "influxdb-org": "x"}))
+
+    def test_credentials(self) -> None:
+        """A token, or a user with a password: what is half or doubled is refused with the cure."""
+        token = {"influxdb-token-file": "/t"}
+        password = {"influxdb-user": "w", "influxdb-password-file": "/p"}
+        self.assertEqual(read_gateway_settings(token, {}).credential_options, CredentialOptions(Path("/t")))
+        self.assertEqual(
+            read_gateway_settings(password, {}).credential_options, CredentialOptions(None, "w", Path("/p"))
+        )
+        self.assertIn("--influxdb-user: a token needs neither", self.refusal({**token, "influxdb-user": "w"}))
+        self.assertIn("--influxdb-token-file", self.refusal({**token, "influxdb-password-file": "/p"}))
+        self.assertIn("add --influxdb-user NAME", self.refusal({"influxdb-password-file": "/p"}))
+        v2 = {"influxdb-api": "v2", "influxdb-org": "o"}
+        self.assertIn("use --influxdb-token-file FILE", self.refusal({**password, **v2}))
+        for name in ("a:b", "a\nb", " "):
+            self.assertIn("--influxdb-user: expected a name", self.refusal({"influxdb-user": name}))
+
+    def test_spool_limit(self) -> None:
+        """The spool holds 1 GiB unless another size is said, of at least 16 MiB."""
+        self.assertEqual(read_gateway_settings({}, {}).spool_limit, 1 << 30)
+        self.assertEqual(read_gateway_settings({"spool-limit": "16MiB"}, {}).spool_limit, 16 << 20)
+        self.assertIn("--spool-limit: expected at least 16MiB", self.refusal({"spool-limit": "16MB"}))
+        self.assertIn("--spool-limit: expected a size", self.refusal({"spool-limit": "big"}))

@@ -13,7 +13,17 @@ from pathlib import Path
 
 from tests.private_network import private_network
 
-__all__ = ["Cleanup", "Gateway", "Program", "client_tor", "curl", "start_gateway", "temporary_directory", "wait_until"]
+__all__ = [
+    "Cleanup",
+    "Gateway",
+    "LocalGateway",
+    "Program",
+    "client_tor",
+    "curl",
+    "start_gateway",
+    "temporary_directory",
+    "wait_until",
+]
 
 START_SECONDS = 60.0
 """How long a program may take to come up: a few seconds on an idle machine."""
@@ -126,6 +136,26 @@ def start_gateway(cleanup: Cleanup, state: Path, influxdb: str, *options: str) -
     """Start a gateway with a tor of its own, and wait until it is published."""
     tor = ("--tor-binary", str(private_network().tor_binary))
     return Gateway(cleanup, state, influxdb, *tor, *options).wait_published()
+
+
+class LocalGateway(Program):
+    """A gateway on a TCP port of this machine, without tor.
+
+    :ivar port: on 127.0.0.1.
+    """
+
+    def __init__(self, cleanup: Cleanup, state: Path, influxdb: str, *options: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        listen = f"tcp:{self.port}:interface=127.0.0.1"
+        command = [BIN / "torfluxd", "serve", "--tor", "none", "--listen", listen, "--influxdb", influxdb]
+        super().__init__(cleanup, [*command, "--state-dir", state, *options], state.with_name(f"{state.name}.log"))
+        self.wait_for("serving on ")
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
 
 
 class ClientTor(Program):

@@ -181,6 +181,7 @@ class BadTests(SynchronousTestCase):
             ("s", 9223372036),
             ("m", 153722867),
             ("h", 2562047),
+            ("auto", 9223372036854775806),
         ]:
             self.assertEqual(words(check(b"m f=1 %d\nm f=1 %d" % (limit, -limit), precision)), [])
             self.assertIn("time outside range", words(check(b"m f=1 %d" % (limit + 1), precision))[0])

@@ -86,6 +86,34 @@ class StampLinesTests(SynchronousTestCase):
                     b'm f=1 1577836800000000000\nm,t=a\\ 1 f="x 1" 1577836800000000000',
                 )
 
+    def test_auto(self) -> None:
+        """With 3.x's `auto` each time tells its unit by its size, to both sides of each limit and of zero."""
+        for written, expected in [
+            (1577836800, 1577836800000000000),
+            (1577836800000, 1577836800000000000),
+            (1577836800000000, 1577836800000000000),
+            (1577836800000000000, 1577836800000000000),
+            (0, 0),
+            (4999999999, 4999999999000000000),
+            (5000000000, 5000000000000000),
+            (4999999999999, 4999999999999000000),
+            (5000000000000, 5000000000000000),
+            (4999999999999999, 4999999999999999000),
+            (5000000000000000, 5000000000000000),
+            (9223372036854775806, 9223372036854775806),
+        ]:
+            for sign in (1, -1):
+                for timestamps in (Timestamps.ALL, Timestamps.SOME):
+                    stamped = stamp_lines(b"m f=1 %d" % (sign * written), NOW_NS, "auto", timestamps)
+                    self.assertEqual(stamped, b"m f=1 %d" % (sign * expected))
+
+    def test_many_zeros(self) -> None:
+        """However many zeros stand before a time, it is understood."""
+        for precision, factor in (("s", 10**9), ("h", 3600 * 10**9), ("auto", 10**9)):
+            for sign in (b"", b"-"):
+                stamped = stamp_lines(b"m f=1 %b%b7\nm f=2" % (sign, b"0" * 5000), NOW_NS, precision)
+                self.assertEqual(stamped, b"m f=1 %b%d\nm f=2 %d" % (sign, 7 * factor, NOW_NS))
+
     def test_some(self) -> None:
         """In a body of both kinds each line has the time that is due to it."""
         lines = b'm f=1 -5\nm\\ 2 f=1\nm f="a 7"\nm f=1 \t6\nm f=t'
@@ -98,7 +126,10 @@ class StampLinesTests(SynchronousTestCase):
         """Where no line is left, none is made."""
         self.assertEqual(stamp_lines(b"", NOW_NS), b"")
 
-    @given(st.lists(st.integers(-2_562_047, 2_562_047), min_size=1, max_size=5), st.sampled_from(sorted(NANOSECONDS)))
+    @given(
+        st.lists(st.integers(-2_562_047, 2_562_047), min_size=1, max_size=5),
+        st.sampled_from(sorted({*NANOSECONDS} - {"auto"})),
+    )
     def test_one_truth(self, times: list[int], precision: Precision) -> None:
         """The fast way and the slow way give the same instants."""
         lines = b"\n".join(b"m f=1 %d" % time for time in times)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.influx.far_side import Connection, FarSide
 from torfluxd.boundaries import Batch, Destination, Fate, Reply
+from torfluxd.influx.account import Account
+from torfluxd.influx.api import Api
+from torfluxd.influx.credential import Credential, CredentialOptions
 from torfluxd.influx.post import MAX_ANSWER_BYTES, AgentPoster
-from torfluxd.influx.upstream import ANSWER_SECONDS, HttpUpstream, classify
+from torfluxd.influx.upstream import ANSWER_SECONDS, HttpUpstream
 
 LINES = b"cpu load=0.5 1\ncpu load=0.6 2\n"
 BATCH = Batch(Destination("telemetry"), LINES, 2)
@@ -306,55 +309,143 @@ class CancelTests(UpstreamCase):
         connection.hang_up()
 
 
-class ClassifyTests(SynchronousTestCase):
-    """What is the vendor's fault is no fault of the lines."""
+class AccountCase(SynchronousTestCase):
+    """An upstream that is the vendor's, in one API or another, with a token."""
 
-    JSON = ((b"content-type", b"application/json"),)
+    def setUp(self) -> None:
+        """Write the token into a file."""
+        self.token = Path(self.enterContext(TemporaryDirectory())) / "token"
+        self.token.touch(0o600)
+        self.token.write_text("s3cr3t")
 
-    def test_refused_by_influxdb(self) -> None:
-        """A 400 in InfluxDB's own shape is about the lines."""
-        for headers in (
-            self.JSON,
-            ((b"content-type", b"Application/JSON; charset=utf-8"),),
-            ((b"x-influxdb-error", b"unable to parse"),),
+    def begin(self, api: Api, options: CredentialOptions | None = None) -> None:
+        """Make the upstream; by default with the token."""
+        self.far = FarSide()
+        self.credential = Credential(options or CredentialOptions(self.token), api, {}, self.far.reactor)
+        self.credential.load()
+        account = Account(self.credential, api, "vendor" if api is Api.V2 else "")
+        poster = AgentPoster(self.far.agent, self.far.url, self.far.reactor)
+        self.upstream = HttpUpstream(poster, self.far.reactor, account=account)
+
+    def reply(self, status: int, *headers: bytes, body: bytes = b"") -> Reply:
+        """The reply when the server answers like this."""
+        reply = self.upstream.send(BATCH)
+        connection = self.far.accept()
+        self.asked = connection.received()
+        connection.respond(status, [*headers, b"Connection: close"], body)
+        return self.successResultOf(reply)
+
+
+class AccountTests(AccountCase):
+    """What goes out in the vendor's name."""
+
+    def test_requests(self) -> None:
+        """Each API is asked at its own path, and shown the token as it wants it."""
+        for api, target, scheme in (
+            (Api.V1, b"/write?db=telemetry&precision=ns", b"Token"),
+            (Api.V2, b"/api/v2/write?org=vendor&bucket=telemetry&precision=ns", b"Token"),
+            (Api.V3, b"/api/v3/write_lp?db=telemetry&precision=nanosecond&accept_partial=true", b"Bearer"),
         ):
-            self.assertEqual(classify(400, headers, b"").fate, Fate.REJECT)
+            self.begin(api)
+            self.assertEqual(self.reply(204), Reply(Fate.DELIVERED, status=204))
+            self.assertEqual(
+                self.asked,
+                b"POST %b HTTP/1.1\r\nContent-Length: 30\r\nAuthorization: %b s3cr3t\r\n"
+                b"Host: 127.0.0.1:8086\r\n\r\n" % (target, scheme) + LINES,
+            )
 
-    def test_refused_by_something_else(self) -> None:
-        """A 400 by a proxy, or by a TLS port that is spoken to in plain HTTP, is about the vendor's set-up."""
-        for headers in ((), ((b"content-type", b"text/html"),), ((b"content-type", b"text/plain; charset=utf-8"),)):
-            self.assertEqual(classify(400, headers, b"{}").fate, Fate.POSTPONE)
+    def test_without_credential(self) -> None:
+        """A vendor who gave none shows none."""
+        self.begin(Api.V1, CredentialOptions())
+        self.reply(204)
+        self.assertEqual(self.asked, WireTests.TEMPLATE % b"127.0.0.1:8086")
 
-    def test_unknown_retention_policy(self) -> None:
-        """A retention policy that was asked for by name and is unknown: no retry mends that, though it is a 500."""
-        error = ((b"x-influxdb-error", b"retention policy not found: nope"),)
-        self.assertEqual(classify(500, error, b"").fate, Fate.REJECT)
+    def test_rotated(self) -> None:
+        """A token that was rotated is used with the next attempt, without a restart."""
+        for status in (401, 403):
+            self.token.write_text("s3cr3t")
+            self.begin(Api.V2)
+            self.token.write_text("n3w")
+            self.assertEqual(self.reply(status).fate, Fate.POSTPONE)
+            self.assertIn(b"Token s3cr3t", self.asked)
+            self.assertEqual(self.reply(204).fate, Fate.DELIVERED)
+            self.assertIn(b"Token n3w", self.asked)
 
-    def test_missing_default_retention_policy(self) -> None:
-        """A database that lost its default retention policy is the vendor's to mend."""
-        error = ((b"x-influxdb-error", b"retention policy not found:"),)
-        self.assertEqual(classify(500, error, b"").fate, Fate.POSTPONE)
+    def test_other_faults_leave_the_credential_alone(self) -> None:
+        """A token is not read again for an outage."""
+        self.begin(Api.V2)
+        self.token.write_text("n3w")
+        self.reply(503)
+        self.reply(204)
+        self.assertIn(b"Token s3cr3t", self.asked)
 
-    def test_vendors_faults(self) -> None:
-        """Everything else is worth another try, JSON or not."""
-        for status in (200, 201, 301, 307, 401, 403, 404, 405, 408, 413, 422, 429, 500, 502, 503, 504, 599, 999):
-            reply = classify(status, self.JSON, b"{}")
-            self.assertEqual(reply.fate, Fate.POSTPONE, status)
-            self.assertTrue(reply.reason.startswith(f"it answered {status}"))
+    def test_nothing_is_logged(self) -> None:
+        """The token is in no log, no reply and no failure."""
+        self.begin(Api.V1)
+        with capturedLogs() as events:
+            replies = [self.reply(status, body=b"s3cr3t") for status in (204, 401, 500)]
+            lost = self.upstream.send(BATCH)
+            self.far.refuse()
+            replies.append(self.successResultOf(lost))
+        self.assertEqual(events, [])
+        self.assertNotIn("s3cr3t", repr(replies) + repr(self.upstream) + "".join(reply.reason for reply in replies))
 
-    def test_retry_after(self) -> None:
-        """Whoever asks us to wait is listened to, up to an hour."""
-        for value, expected in ((b"0", 0.0), (b"17", 17.0), (b"86400", 3600.0), (b"9" * 5000, 3600.0)):
-            self.assertEqual(classify(503, ((b"retry-after", value),), b"").retry_after_seconds, expected)
 
-    def test_unreadable_retry_after(self) -> None:
-        """Dates and nonsense are no wait."""
-        for value in (b"", b"-1", b"1.5", b"Wed, 21 Oct 2026 07:28:00 GMT", b"\xb2"):
-            self.assertIsNone(classify(503, ((b"retry-after", value),), b"").retry_after_seconds)
+class CureTests(AccountCase):
+    """What the operator reads says what to do."""
 
-    @given(st.integers(100, 999), st.lists(st.tuples(st.binary(), st.binary())), st.binary())
-    def test_reason(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        """The reason, which goes to a log, says only the status; and there is one for everything but success."""
-        reply = classify(status, headers, body)
-        self.assertEqual(bool(reply.reason), reply.fate is not Fate.DELIVERED)
-        self.assertEqual(reply.reason, classify(status, (), b"").reason)
+    def reason(self, status: int, *headers: bytes, body: bytes = b"") -> str:
+        """The reason of a reply that is postponed."""
+        reply = self.reply(status, *headers, body=body)
+        self.assertEqual(reply.fate, Fate.POSTPONE)
+        return reply.reason
+
+    def test_refused_credential(self) -> None:
+        """A credential that is refused is named by its option and its file."""
+        self.begin(Api.V1)
+        self.assertEqual(
+            self.reason(401, JSON, body=b'{"error":"authorization failed"}'),
+            "it answered 401 Unauthorized: the credential was refused: write a valid one into --influxdb-token-file "
+            f"{self.token}, which is then read again by itself",
+        )
+
+    def test_missing_credential(self) -> None:
+        """Where none is given, the options that give one are named."""
+        self.begin(Api.V1, CredentialOptions())
+        self.assertIn("--influxdb-token-file", self.reason(401))
+
+    def test_not_allowed(self) -> None:
+        """A credential that may not write there is told apart from one that is no good."""
+        self.begin(Api.V1)
+        self.assertIn("may not write there", self.reason(403))
+
+    def test_redirect(self) -> None:
+        """A redirect is not followed, and the option that makes it needless is named."""
+        self.begin(Api.V1)
+        self.assertIn("give --influxdb the URL", self.reason(307, b"Location: https://s3cr3t.example/"))
+
+    def test_path(self) -> None:
+        """An InfluxDB of another generation does not know the path."""
+        self.begin(Api.V2)
+        self.assertIn("--influxdb-api v2", self.reason(404, body=b"404 page not found\n"))
+
+    def test_organisation(self) -> None:
+        """So is an organisation that does not exist."""
+        self.begin(Api.V2)
+        body = b'{"code":"not found","message":"organization name \\"vendor\\" not found"}'
+        self.assertEqual(
+            self.reason(404, JSON, body=body),
+            "it answered 404 Not Found: the organisation does not exist: see --influxdb-org",
+        )
+
+    def test_nothing_to_say(self) -> None:
+        """Where nobody knows a cure, none is made up."""
+        self.begin(Api.V1)
+        self.assertEqual(self.reason(503), "it answered 503 Service Unavailable")
+
+    def test_strangers_gateway(self) -> None:
+        """Who writes to somebody else's gateway is not told of options that he has not."""
+        far = FarSide()
+        reply = HttpUpstream(AgentPoster(far.agent, far.url, far.reactor), far.reactor).send(BATCH)
+        far.accept().respond(401)
+        self.assertEqual(self.successResultOf(reply).reason, "it answered 401 Unauthorized")

@@ -89,10 +89,10 @@ def _read_json(body: bytes) -> Said | None:
 
 
 def _from_v3(text: str, data: Any) -> Said:
-    lines = [
+    lines = tuple(
         SaidLine(str(line.get("original_line", "")), str(line["error_message"]))
         for line in (data if isinstance(data, list) else [data])
         if isinstance(line, dict) and "error_message" in line
-    ]
+    )
     reasons = "\n".join(line.reason for line in lines) or text
     return Said(False, "", f"{PARTIAL}{reasons}" if text.startswith(_V3_PARTIAL) else reasons, lines)

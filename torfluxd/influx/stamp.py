@@ -114,7 +114,8 @@ def _stamped(line: bytes, stamp_ns: int, precision: Precision) -> bytes:
 
 
 def _in_nanoseconds(written: bytes, precision: Precision) -> bytes:
-    time = int(written)
+    digits = written.lstrip(b"-0") or b"0"  # int() does not take thousands of zeros
+    time = int(digits) if written[:1] != b"-" else -int(digits)
     return b"%d" % (time * (_guessed(time) if precision == "auto" else NANOSECONDS[precision]))
 
 
