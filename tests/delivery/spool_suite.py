@@ -6,7 +6,7 @@ from attrs import define, field
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from torfluxd.boundaries import Batch, Destination, Lease, Spool, SpoolCounts
+from torfluxd.boundaries import Batch, Destination, Lease, Refusal, Spool, SpoolCounts
 from torfluxd.delivery.lending import BATCH_OVERHEAD_BYTES, DeadLetter
 from torfluxd.errors import LeaseError
 
@@ -77,6 +77,20 @@ class SpoolPromises(SpoolCase):
         self.assertEqual(self.dead_letters(spool), (DeadLetter(batch("a", points=3), "field type conflict"),))
         self.assertEqual(spool.counts.rejected_points, 3)
         self.assertEqual(self.lend(spool).batch, batch("b"))
+
+    def test_partly_rejected(self) -> None:
+        """Of a batch of which two lines were refused only these are set aside, each with its reason; all others count
+        as delivered.
+        """
+        spool = self.make_spool(10_000)
+        self.put(spool, batch("a\nb\nc\nd", points=4))
+        refused = (Refusal(b"a", 1, "too old"), Refusal(b"c", 1, "field type conflict"))
+        self.successResultOf(self.lend(spool).rejected("some were refused", refused))
+        self.assertEqual(
+            self.dead_letters(spool),
+            (DeadLetter(batch("a"), "too old"), DeadLetter(batch("c"), "field type conflict")),
+        )
+        self.assertEqual(spool.counts, SpoolCounts(delivered_points=2, rejected_points=2, newest=1))
 
     def test_put_back(self) -> None:
         """What was put back is the first to be lent again, in the old order, even when several were lent."""

@@ -1,5 +1,7 @@
 """A program that puts numbered batches into a spool, several at a time, and delivers some, and says what it knows.
 
+The batches are of three destinations, and a few in a row are lent as one.
+
 It writes a line to standard output, at once, for each thing that it knows: `acked N` when a put was acknowledged,
 `giving N` before a delivery is told to the spool, `gone N` when that was acknowledged. It ends when it is killed, or
 when it has put as many as it was told.
@@ -24,6 +26,7 @@ from twisted.internet.task import react
 from torfluxd.boundaries import Batch, Destination
 from torfluxd.delivery.disk import DiskSpool
 from torfluxd.delivery.executor import OneThread
+from torfluxd.delivery.steps import Bounds
 
 
 def say(word: str, number: int) -> None:
@@ -32,22 +35,26 @@ def say(word: str, number: int) -> None:
 
 
 async def deliver(spool: DiskSpool) -> None:
-    """Deliver the oldest batch."""
+    """Deliver the oldest batch, and those that are lent with it."""
     lease = await spool.lend()
     if lease is not None:
-        number = int(lease.batch.lines.split()[0])
-        say("giving", number)
+        numbers = [int(line.split()[0]) for line in lease.batch.lines.splitlines()]
+        for number in numbers:
+            say("giving", number)
         await lease.delivered()
-        say("gone", number)
+        for number in numbers:
+            say("gone", number)
 
 
 async def put_and_deliver(path: Path, first: int, count: int, together: int, delivered_of_ten: int) -> None:
     """Do it."""
-    spool = await DiskSpool.open(path, global_reactor, OneThread(global_reactor), print)
+    bounds = Bounds(lend_points=5, lend_bytes=10_000)
+    spool = await DiskSpool.open(path, global_reactor, OneThread(global_reactor), print, bounds)
     for start in range(first, first + count, together):
         asked: list[Deferred[None]] = []
         for number in range(start, min(start + together, first + count)):
-            batch = Batch(Destination("telemetry"), b"%d " % number + b"x" * (number * 37 % 6000), 1)
+            where = Destination("telemetry", f"{number % 3} days")
+            batch = Batch(where, b"%d " % number + b"x" * (number * 37 % 6000), 1)
             asked.append(spool.put(batch).addCallback(lambda _, number=number: say("acked", number)))
             deliveries = (number + 1) * delivered_of_ten // 10 - number * delivered_of_ten // 10
             asked += [Deferred.fromCoroutine(deliver(spool)) for _ in range(deliveries)]

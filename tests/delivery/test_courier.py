@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -407,6 +407,70 @@ class StopTests(CourierCase):
         self.assertEqual(self.upstream.names(), [b"a"])
 
 
+class HookTests(CourierCase):
+    """Whoever has several couriers hears of each, and lets them carry in turns."""
+
+    def setUp(self) -> None:
+        """A courier that says what it does."""
+        super().setUp()
+        self.heard: list[str] = []
+        self.turns = DeferredSemaphore(1)
+        self.courier = self.hooked(self.spool, "first")
+
+    def hooked(self, spool: Spool, name: str) -> Courier:
+        """A courier that shares the turns."""
+        return Courier(
+            spool,
+            self.upstream,
+            self.clock,
+            wait_ten_times_the_attempt,
+            settled=lambda: self.heard.append(f"{name} settled"),
+            idle=lambda: self.heard.append(f"{name} idle"),
+            turns=self.turns,
+        )
+
+    def test_settled(self) -> None:
+        """It tells of each batch that was delivered or rejected, not of one that was postponed, and when it rests."""
+        self.courier.start()
+        self.put("a", "b")
+        self.upstream.answer(POSTPONED)
+        self.clock.advance(10)
+        self.assertEqual(self.heard, ["first idle"])
+        self.upstream.answer(DELIVERED)
+        self.assertEqual(self.heard[1:], ["first settled"])
+        self.upstream.answer(REJECTED)
+        self.assertEqual(self.heard[1:], ["first settled", "first settled", "first idle"])
+
+    def test_turns(self) -> None:
+        """Two that share one turn carry by turns, and who waits for his holds no batch."""
+        other_spool = MemorySpool(100_000)
+        other = self.hooked(other_spool, "second")
+        for spool, names in ((self.spool, (b"a", b"b")), (other_spool, (b"x", b"y"))):
+            for name in names:
+                self.successResultOf(spool.put(Batch(DESTINATION, name, 1)))
+        self.courier.start()
+        other.start()
+        lease = self.successResultOf(other_spool.lend())
+        assert lease is not None
+        self.assertEqual(lease.position, 1)
+        lease.put_back()
+        for _ in range(4):
+            self.upstream.answer(DELIVERED)
+        self.assertEqual(self.upstream.names(), [b"a", b"x", b"b", b"y"])
+
+    def test_stopped_while_it_waits_for_its_turn(self) -> None:
+        """One that waits for its turn longer than it has to stop, stops, and holds no turn."""
+        self.turns.acquire()
+        self.courier.start()
+        self.put("a")
+        stopped, flushed = self.courier.stop(5), self.courier.flush(60)
+        self.clock.advance(5)
+        self.successResultOf(stopped)
+        self.assertFalse(self.successResultOf(flushed))
+        self.turns.release()
+        self.assertEqual((self.turns.tokens, self.names_in_spool()), (1, [b"a"]))
+
+
 class SlowSpoolTests(CourierCase):
     """The courier and a spool that takes its time, and fails at times."""
 
@@ -431,6 +495,16 @@ class SlowSpoolTests(CourierCase):
         self.clock.advance(1)
         self.successResultOf(stopped)
         self.assertTrue(self.successResultOf(flushed))
+
+    def test_flush_when_a_batch_came_after_the_last_look(self) -> None:
+        """A flush that a stop overtakes does not call a batch settled that came after the last look."""
+        self.courier.start()
+        stopped = self.courier.stop(5)
+        self.put("a")
+        flushed = self.courier.flush(5)
+        self.clock.advance(1)
+        self.successResultOf(stopped)
+        self.assertFalse(self.successResultOf(flushed))
 
     def test_spool_fails(self) -> None:
         """A spool that fails is logged and tried again after the backoff; nothing is lost."""
