@@ -53,6 +53,8 @@ class Sieve:
         if not _is_refused(reply):
             return reply
         lines = [line for line in batch.lines.split(b"\n") if line]
+        if not lines:
+            return reply
         refused = _Refused(lines)
         if len(lines) == 1:
             refused.add(0, reply)
