@@ -14,6 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.readme import CHECKOUT, EXAMPLE_ADDRESS, blocks, literals, rendered, the_block
 from torfluxd import Reporter
+from torfluxd.delivery.schema import SPOOL_FILE
+from torfluxd.delivery.spool_command import SpoolOptions
+from torfluxd.delivery.steps import DEAD_LETTER_LIMIT_BYTES
 from torfluxd.demo import DemoOptions
 from torfluxd.gateway.identity import CREDENTIAL, KEY_FILE, KEY_VARIABLE
 from torfluxd.onion.address import parse_onion_address
@@ -87,8 +90,8 @@ class ReadmeTests(SynchronousTestCase):
             self.assertEqual(run("sh", "-n", text=script), (0, ""))
 
     def test_options_exist(self) -> None:
-        """Every option that it names is one, of the gateway, the demo or the testnet."""
-        others = [*DemoOptions.optFlags, *DemoOptions.optParameters, *TestnetOptions.optFlags]
+        """Every option that it names is one, of the gateway, the demo, the testnet or the spool command."""
+        others = [*DemoOptions.optFlags, *DemoOptions.optParameters, *TestnetOptions.optFlags, *SpoolOptions.optFlags]
         known = {option.name for option in GATEWAY_OPTIONS} | {option[0] for option in others} | {"help"}
         commands = [found for script in blocks("sh") for found in GATEWAY_COMMAND.findall(script)]
         named = {name for text in (*literals(), *commands) for name in OPTION.findall(text)}
@@ -115,6 +118,8 @@ class ReadmeTests(SynchronousTestCase):
             f"exit code {EXIT_USAGE}; a gateway that cannot come up says why, and ends with {EXIT_FAILED}", text
         )
         self.assertIn(f"Back up {KEY_FILE}", text)
+        self.assertIn(f"the file {SPOOL_FILE} in its state directory", text)
+        self.assertIn(f"no more than {DEAD_LETTER_LIMIT_BYTES >> 20} MiB are kept of them", text)
         self.assertIn(f"LoadCredential={CREDENTIAL}:PATH", text)
         self.assertIn(f"{KEY_VARIABLE} mean the same", text)
 
