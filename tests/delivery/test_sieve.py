@@ -107,6 +107,20 @@ class SieveTests(SynchronousTestCase):
             ),
         )
 
+    def test_told_by_the_upstream(self) -> None:
+        """An upstream that names the refused lines of a batch, or of a part of it, is believed, and asked no more."""
+        told = [Refusal(lines_of([1, 2]), 2, "old"), Refusal(lines_of([3]), 1, "conflict")]
+        upstream = Judge(lambda _: Reply(Fate.REJECT, "some", 400, refused=told))
+        self.assertEqual((list(self.sift(upstream, batch_of(8)).refused), upstream.sends), (told, 1))
+
+        def verdict(numbers: list[int]) -> Reply:
+            refused = [Refusal(lines_of(numbers), len(numbers), "old")] if numbers[0] >= 4 else []
+            return Reply(Fate.REJECT, "old", 400, refused=refused) if numbers[-1] >= 3 else DELIVERED
+
+        upstream = Judge(verdict)
+        self.assertEqual(tuple(self.sift(upstream, batch_of(8)).refused), (Refusal(lines_of(range(3, 8)), 5, "old"),))
+        self.assertEqual(upstream.sends, 7)
+
     def test_single_line(self) -> None:
         """A batch of one line that is rejected is refused after one send."""
         upstream = judge({0: "too old"})

@@ -5,7 +5,8 @@ So a rejected batch is cut in two until what is rejected is a single line. To se
 has a timestamp of its own.
 
 What that costs: a batch of N lines of which n are refused takes at most 2N - 1 sends, and at most 1 + 2n ceil(log2 N):
-29 for one line of ten thousand. They go one after the other, in the order of the lines.
+29 for one line of ten thousand. They go one after the other, in the order of the lines. Where the upstream itself
+names the refused lines of a part, that part is cut no further.
 """
 
 from __future__ import annotations
@@ -56,17 +57,12 @@ class Sieve:
         if not lines:
             return reply
         refused = _Refused(lines)
-        if len(lines) == 1:
-            refused.add(0, reply)
-        parts = _halves(0, len(lines)) if len(lines) > 1 else []
+        parts = refused.note(0, len(lines), reply)
         while parts:
             start, end = parts.pop()
             part = await self._upstream.send(_part(batch.destination, lines[start:end]))
             if _is_refused(part):
-                if end - start > 1:
-                    parts += _halves(start, end)
-                else:
-                    refused.add(start, part)
+                parts += refused.note(start, end, part)
             elif part.fate is not Fate.DELIVERED:
                 return part
         return refused.reply(reply)
@@ -77,37 +73,48 @@ class _Refused:
     """The refused lines of a batch, as far as they are known.
 
     :ivar lines: all lines of the batch.
-    :ivar found: from where to where they are refused, and why.
     """
 
     lines: Sequence[bytes]
-    found: list[tuple[int, int, str]] = field(factory=list)
+    _found: list[Refusal] = field(factory=list, init=False)
+    _end: int = field(default=0, init=False)
 
-    def add(self, at: int, reply: Reply) -> None:
-        """Note a line that is refused; those before it have been looked at."""
-        reason = _reason(reply)
-        if self.found and self.found[-1][1:] == (at, reason):
-            self.found[-1] = (self.found[-1][0], at + 1, reason)
+    def note(self, start: int, end: int, reply: Reply) -> list[tuple[int, int]]:
+        """Note that a part is refused; those before it have been looked at.
+
+        :returns: its halves, the second one first, when it is not known which lines of it.
+        """
+        if reply.refused:
+            for refusal in reply.refused:
+                self._add(start, end, refusal)
+        elif end - start == 1:
+            self._add(start, end, Refusal(self.lines[start], 1, _reason(reply)))
         else:
-            self.found.append((at, at + 1, reason))
+            middle = (start + end + 1) // 2
+            return [(middle, end), (start, middle)]
+        return []
+
+    def _add(self, start: int, end: int, refusal: Refusal) -> None:
+        """Add a refusal out of a part, to the one before it when all lines up to that one are refused alike."""
+        whole = refusal.points == end - start
+        before = self._found[-1] if self._found else None
+        if whole and before is not None and self._end == start and before.reason == refusal.reason:
+            lines, points = before.lines + b"\n" + refusal.lines, before.points + refusal.points
+            self._found[-1] = Refusal(lines, points, refusal.reason)
+        else:
+            self._found.append(refusal)
+        self._end = end if whole else -1
 
     def reply(self, whole: Reply) -> Reply:
         """What is to be said of the batch, the reply to which as a whole is given."""
-        if not self.found:
+        if not self._found:
             return Reply(Fate.DELIVERED)
-        refused = [Refusal(b"\n".join(self.lines[start:end]), end - start, reason) for start, end, reason in self.found]
-        return Reply(Fate.REJECT, _reason(whole), whole.status, whole.headers, whole.body, refused=refused)
+        return Reply(Fate.REJECT, _reason(whole), whole.status, whole.headers, whole.body, refused=self._found)
 
 
 def _is_refused(reply: Reply) -> bool:
     """Whether a part is to be cut: what is too large may be stored in smaller parts, whoever finds it too large."""
     return reply.fate is Fate.REJECT or reply.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-
-
-def _halves(start: int, end: int) -> list[tuple[int, int]]:
-    """The halves of a part, the second one first: the last of a list is sent next."""
-    middle = (start + end + 1) // 2
-    return [(middle, end), (start, middle)]
 
 
 def _part(destination: Destination, lines: Sequence[bytes]) -> Batch:
