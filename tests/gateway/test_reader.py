@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.exchange import Answer, Head
-from torfluxd.gateway.heads import HeadReader
-from torfluxd.gateway.reader import RefusedError, RequestReader
+from torfluxd.gateway.heads import HeadReader, RefusedError
+from torfluxd.gateway.reader import RequestReader
 from torfluxd.gateway.wire import BAD_REQUEST, EXPECTATION_FAILED, HEAD_TOO_LARGE, TARGET_TOO_LONG
 
 Seen = tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]

@@ -21,7 +21,8 @@ from zope.interface import implementer
 
 from torfluxd.gateway.exchange import Answer, Collect, PassThrough
 from torfluxd.gateway.faults import log_fault
-from torfluxd.gateway.reader import RefusedError, RequestReader
+from torfluxd.gateway.heads import ReadHead, RefusedError
+from torfluxd.gateway.reader import RequestReader
 from torfluxd.gateway.streams import Stream
 from torfluxd.gateway.wire import (
     CONTINUE,
@@ -219,14 +220,19 @@ class Connection(Protocol):
 
     # From a head to an answer.
 
+    @property
+    def _current(self) -> ReadHead:
+        """The head of the request under way."""
+        current = self._reader.current
+        assert current is not None
+        return current
+
     def _plan(self) -> None:
         front = self._front
         self._in_head = False
         front.requests += 1
         front.progressed(self)
-        current = self._reader.current
-        assert current is not None
-        plan = front.site.plan(current.head)
+        plan = front.site.plan(self._current.head)
         if isinstance(plan, Collect):
             self._begin_to_collect(plan)
         elif isinstance(plan, PassThrough):
@@ -235,10 +241,8 @@ class Connection(Protocol):
             self._answer(plan)
 
     def _begin_to_collect(self, plan: Collect) -> None:
-        reader = self._reader
-        current = reader.current
-        assert current is not None
-        if reader.complete:
+        current = self._current
+        if self._reader.complete:
             self._complete(plan)
         elif current.length is not None and current.length > plan.limit_bytes:
             self._refuse(plan.too_large)
@@ -320,10 +324,8 @@ class Connection(Protocol):
     # Passing through.
 
     def _begin_to_stream(self, plan: PassThrough) -> None:
-        current = self._reader.current
-        assert current is not None
         self._phase = _STREAMING
-        self._stream = stream = Stream(self, current.length)
+        self._stream = stream = Stream(self, self._current.length)
         self._stream_progressed()
         self._wait_for(plan.open(stream.body))
 
@@ -336,11 +338,9 @@ class Connection(Protocol):
             stream.body.end()
 
     def _respond(self, response: IResponse) -> None:
-        current = self._reader.current
         assert self._stream is not None
-        assert current is not None
         self._closes = not self._may_go_on()
-        self._stream.respond(response, to_head=self._is_to_head(), http11=current.http11, closes=self._closes)
+        self._stream.respond(response, to_head=self._is_to_head(), http11=self._current.http11, closes=self._closes)
 
     def _stream_progressed(self) -> None:
         self._front.progressed(self)
@@ -350,9 +350,7 @@ class Connection(Protocol):
 
     def body_is_wanted(self, *, first: bool) -> None:
         """Go on reading the request's body."""
-        current = self._reader.current
-        assert current is not None
-        if first and current.expects_continue:
+        if first and self._current.expects_continue:
             self._outlet.write(CONTINUE)
         self._continue()
 

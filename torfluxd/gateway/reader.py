@@ -19,7 +19,7 @@ from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.heads import HeadReader, ReadHead, RefusedError
 from torfluxd.gateway.wire import BAD_REQUEST, HEAD_TOO_LARGE
 
-__all__ = ["RefusedError", "RequestReader"]
+__all__ = ["RequestReader"]
 
 _CRLF: Final = b"\r\n"
 _END: Final = b"\r\n\r\n"
