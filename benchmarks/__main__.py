@@ -16,9 +16,10 @@ from twisted.python import usage
 
 from benchmarks import loopback, onion, outage
 from benchmarks.document import fill
-from benchmarks.house import BenchError, House
+from benchmarks.house import House
 from benchmarks.outcome import Outcome, Plan
 from torfluxd.children import Keeper
+from torfluxd.errors import TorfluxdError
 from torfluxd.gateway.service import GatewayReactor
 from torfluxd.ops.ending import refuse
 from torfluxd.ops.foreground import run_in_foreground
@@ -45,7 +46,7 @@ class BenchOptions(usage.Options):
     ]
     optParameters = [
         ["rounds", None, None, f"How often each peer is measured. [default: {ROUNDS}]", int],
-        ["seconds", None, None, f"How long each timed part is. [default: {SECONDS}]", float],
+        ["seconds", None, None, f"How long each timed part is. [default: {SECONDS}]", int],
         ["json", None, None, "A file for every single measurement."],
         ["document", None, None, "Put the tables into this file, docs/performance.rst."],
     ]
@@ -90,7 +91,6 @@ class Bench:
         """Run it, and print what came of it.
 
         :returns: the exit code.
-        :raises TorfluxdError: something that is needed is missing.
         """
         plan = self.options.plan
         wanted = [(names, measure) for names, measure in MODULES if any(map(plan.wants, names))]
@@ -103,7 +103,7 @@ class Bench:
         house = House(self.reactor, keeper, keeper.directory("bench-"))
         try:
             return await measure(house, self.options.plan)
-        except BenchError as error:  # what the others measure counts all the same
+        except TorfluxdError as error:  # what the others measure counts all the same
             house.say(f"FAILED: {error}")
             return Outcome(", ".join(names), {}, [], [], str(error))
         finally:

@@ -20,7 +20,7 @@ __all__ = ["SCENARIOS", "Run", "judge", "measure", "tabulate"]
 LOADS = (Load(1, 64), Load(1, 256), Load(100, 64), Load(100, 256))
 SCENARIOS = {f"loopback-{load.points}-{load.connections}": load for load in LOADS}
 
-WARM_UP_SECONDS = 1.0
+WARM_UP_SECONDS = 1
 """Before each timed part, and not in it: connections to InfluxDB, the shard, the caches of all processes."""
 
 WANTED = {Load(1, 64): (0.7, 2.2), Load(1, 256): (1.0, 3.0), Load(100, 64): (0.85, 1.15), Load(100, 256): (0.85, 1.15)}

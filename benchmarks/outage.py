@@ -27,8 +27,8 @@ SCENARIOS = {f"outage-{load.connections}": load for load in LOADS}
 LIVE = Load(1, 16)
 """What goes on while the spool drains: a busy day, not a flood."""
 
-LIVE_SECONDS = 1.0
-WARM_UP_SECONDS = 1.0
+LIVE_SECONDS = 1
+WARM_UP_SECONDS = 1
 
 DRAIN_SECONDS = 120.0
 """When we give up waiting for what was acknowledged: twenty times what it should take."""
@@ -138,7 +138,7 @@ class _Bench:
             drained[0],
         )
 
-    async def _put(self, database: str, load: Load, seconds: float) -> Report:
+    async def _put(self, database: str, load: Load, seconds: int) -> Report:
         return await self.wrk.run(self.gateway.port, database, load, seconds)
 
     async def _live(self, database: str, drained: Sequence[Drain]) -> list[Report]:

@@ -17,12 +17,12 @@ class Plan:
     """What is to be measured.
 
     :ivar rounds: how often each peer is measured.
-    :ivar seconds: of each timed part.
+    :ivar seconds: of each timed part; whole ones, as wrk counts.
     :ivar only: the beginnings of the names of the wanted scenarios; all are wanted when there is none.
     """
 
     rounds: int
-    seconds: float
+    seconds: int
     only: tuple[str, ...] = ()
 
     def wants(self, scenario: str) -> bool:

@@ -105,10 +105,10 @@ class Wrk:
     house: House
     _first_seconds: Iterator[int] = field(factory=lambda: itertools.count(FIRST_SECOND, ROOM_SECONDS))
 
-    async def run(self, port: int, database: str, load: Load, seconds: float) -> Report:
+    async def run(self, port: int, database: str, load: Load, seconds: int) -> Report:
         """Put a load on a port of 127.0.0.1.
 
-        :param seconds: how long; wrk takes whole seconds.
+        :param seconds: how long.
         :raises BenchError: an answer was not 204, or a connection broke.
         """
         first_second = next(self._first_seconds)
@@ -121,7 +121,7 @@ class Wrk:
                 "--connections",
                 load.connections,
                 "--duration",
-                f"{max(1, round(seconds))}s",
+                f"{seconds}s",
             ),
             *("--timeout", f"{TIMEOUT_SECONDS}s", "--script", _SCRIPT, f"http://127.0.0.1:{port}"),
             *("--", database, load.points, first_second),
