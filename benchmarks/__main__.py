@@ -24,8 +24,8 @@ from torfluxd.gateway.service import GatewayReactor
 from torfluxd.ops.ending import refuse
 from torfluxd.ops.foreground import run_in_foreground
 
-ROUNDS, QUICK_ROUNDS = 5, 2
-SECONDS, QUICK_SECONDS = 4, 2
+ROUNDS, QUICK_ROUNDS = 5, 1
+SECONDS, QUICK_SECONDS = 4, 3
 
 Measure = Callable[[House, Plan], Awaitable[Outcome]]
 
@@ -41,7 +41,7 @@ class BenchOptions(usage.Options):
     """The options of `make bench ARGS='...'`."""
 
     optFlags = [
-        ["quick", None, f"{QUICK_ROUNDS} rounds of {QUICK_SECONDS} s: to see that it runs, not to quote."],
+        ["quick", None, f"{QUICK_ROUNDS} round of {QUICK_SECONDS} s: to see that it runs, not to quote."],
         ["check", None, "Exit code 1 when something is slower than it must be."],
     ]
     optParameters = [
