@@ -122,6 +122,7 @@ class _Bench:
         try:
             drained.append(await self._drain(database, during, returned))
         except BaseException:
+            live_load.addErrback(lambda _: None)  # why the drain ended is what is told
             live_load.cancel()
             raise
         live = await live_load
