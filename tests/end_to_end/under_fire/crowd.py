@@ -19,7 +19,7 @@ ANSWER_SECONDS = 60.0
 """How long a stranger waits for an answer: longer than any answer of the gateway takes."""
 
 RECONNECT_SECONDS = 0.02
-"""How long a stranger waits before he knocks at a door that is shut."""
+"""How long a stranger waits who was not served: less than he is told, and no flood."""
 
 UNSTAMPED_OF = 4
 """One write of so many goes without times."""
@@ -134,11 +134,14 @@ class Crowd:
         """How many writes were answered 204 by now."""
         return self.answers["204"]
 
-    def forget(self) -> None:
-        """Begin to count answers, and to look for the slowest one, anew."""
+    def forget_slowest(self) -> float:
+        """Begin to look for the slowest answer anew.
+
+        :returns: how long the slowest one took by now.
+        """
         with self._lock:
-            self.answers = Counter()
-            self.slowest_seconds = 0.0
+            slowest, self.slowest_seconds = self.slowest_seconds, 0.0
+            return slowest
 
     def _run(self, number: int) -> None:
         try:
@@ -162,8 +165,9 @@ class Crowd:
         if heard.status == 204:
             self.register.acknowledge(ids)
         self._note(str(heard.status), heard.took_seconds)
-        if self.pause_seconds:
-            self._ended.wait(self.pause_seconds)
+        pause = self.pause_seconds if heard.status == 204 else max(self.pause_seconds, RECONNECT_SECONDS)
+        if pause:
+            self._ended.wait(pause)
 
     def _note(self, what: str, seconds: float) -> None:
         with self._lock:

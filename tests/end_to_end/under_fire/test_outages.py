@@ -40,7 +40,7 @@ class OutageTests(FireCase):
             self.influxd.stop()
             time.sleep(seconds)
             self.influxd.start()
-            crowd.forget()
+            crowd.forget_slowest()
             behind, took = self.catch_up()
             self.wait_acknowledged(crowd, 200)
         self.assert_only(crowd, "204")
@@ -101,8 +101,7 @@ class HangingTests(FireCase):
             self.wait_acknowledged(crowd, 100)
             self.influxd.freeze()
             self.wait_acknowledged(crowd, 100, HANGING_SECONDS * 2)
-            first = crowd.slowest_seconds
-            crowd.forget()
+            first = crowd.forget_slowest()
             self.wait_acknowledged(crowd, 1000)
             newcomer = self.writer().write(b"newcomer v=1")
             later = crowd.slowest_seconds
