@@ -205,8 +205,6 @@ class Influxd:
         """
         body = urllib.parse.urlencode({"q": q, "db": db, "epoch": "ns"}).encode()
         form = {"Content-Type": "application/x-www-form-urlencoded"}
-        if self.authorization is not None:
-            form["Authorization"] = "Basic " + b64encode(":".join(self.authorization).encode()).decode()
         answer = json.loads(self.request("POST", "/query", body, form).body, parse_int=_integer)
         statements = answer.get("results", [answer])
         for statement in statements:

@@ -157,7 +157,7 @@ class RotatedCredentialTests(FireCase):
     def prepare_influxd(self) -> None:
         """Have an operator who may do everything, and a gateway that may write."""
         self.influxd.query("CREATE USER admin WITH PASSWORD 'root' WITH ALL PRIVILEGES")
-        self.influxd.authorization = ("admin", "root")
+        self.influxd.login = ("admin", "root")
         super().prepare_influxd()
         self.influxd.query("CREATE USER gateway WITH PASSWORD 'first'")
         self.influxd.query(f"GRANT WRITE ON {DATABASE} TO gateway")
