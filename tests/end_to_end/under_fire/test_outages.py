@@ -159,10 +159,10 @@ class RotatedCredentialTests(FireCase):
         self.influxd.query("CREATE USER admin WITH PASSWORD 'root' WITH ALL PRIVILEGES")
         self.influxd.login = ("admin", "root")
         super().prepare_influxd()
-        self.influxd.query("CREATE USER gateway WITH PASSWORD 'first'")
+        self.influxd.query("CREATE USER gateway WITH PASSWORD 'k7Qx-first'")
         self.influxd.query(f"GRANT WRITE ON {DATABASE} TO gateway")
         self.password_file = self.directory / "password"
-        self.write_password("first")
+        self.write_password("k7Qx-first")
         self.gateway_options = ("--influxdb-user", "gateway", "--influxdb-password-file", str(self.password_file))
 
     def write_password(self, password: str) -> None:
@@ -178,11 +178,11 @@ class RotatedCredentialTests(FireCase):
         self.introduce()
         with self.crowd(writers=20) as crowd:
             self.wait_acknowledged(crowd, 100)
-            self.influxd.query("SET PASSWORD FOR gateway = 'second'")
+            self.influxd.query("SET PASSWORD FOR gateway = 'k7Qx-second'")
             self.wait_acknowledged(crowd, 500)
-            self.write_password("second")
+            self.write_password("k7Qx-second")
             self.wait_acknowledged(crowd, 500)
         self.assert_only(crowd, "204")
         self.settle()
         self.assert_alarm("credential")
-        self.assertNotIn("second", self.server.log)
+        self.assertNotIn("k7Qx", self.server.log)
