@@ -228,6 +228,18 @@ class NoRoomTests(SafekeepingCase):
         self.assertEqual(self.influxdb.stored, [batch(number).lines for number in range(kept)])
         self.assertIs(self.send(10), Fate.DELIVERED)
 
+    def test_full_and_influxdb_back(self) -> None:
+        """Whoever writes when there is no room left, and InfluxDB is back, is served before any courier tries again."""
+        self.influxdb.reply = AWAY
+        while self.send(0) is Fate.DELIVERED:
+            pass
+        self.influxdb.reply = DELIVERED
+        with capturedLogs() as events:
+            self.assertIs(self.send(1), Fate.DELIVERED)
+            self.assertIs(self.send(2), Fate.DELIVERED)
+        self.assertEqual((self.influxdb.stored, self.influxdb.asked[-1]), ([b"m v=1 1", b"m v=2 2"], b"m v=2 2"))
+        self.assertEqual(self.texts(events), ["InfluxDB takes writes again"])
+
     def test_closed(self) -> None:
         """At the end nothing is acknowledged that is not kept."""
         self.influxdb.reply = AWAY

@@ -12,8 +12,8 @@ from tests.end_to_end.programs import wait_until
 from tests.end_to_end.under_fire.crowd import Crowd
 from tests.end_to_end.under_fire.server import FireCase
 
-DISK = "12m"
-BALLAST_BYTES = 6 * 1024 * 1024
+DISK = "32m"
+BALLAST_BYTES = 12 * 1024 * 1024
 """What lies on the disk beside the spool, and is taken away to make room."""
 
 RECOVER_SECONDS = 20.0
