@@ -192,6 +192,15 @@ class WhoseFaultTests(SafekeepingCase):
         self.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.influxdb.stored, [b"m v=0 0", b"m v=1 1"])
 
+    def test_forbidden(self) -> None:
+        """A database of the vendor's that the gateway may not write to is not kept for; one that it could is."""
+        self.send(0)
+        self.influxdb.reply = Reply(Fate.POSTPONE, "it answered 403 Forbidden", 403)
+        self.assertIs(self.send(1, MADE_UP), Fate.POSTPONE)
+        self.assertEqual(self.spool.counts.newest, 0)
+        self.assertIs(self.send(2), Fate.DELIVERED)
+        self.assertEqual(self.spool.counts.points, 1)
+
     def test_made_up_during_an_outage(self) -> None:
         """What was kept for a destination that turns out to be made up is set aside, and blocks nobody."""
         self.influxdb.reply = AWAY

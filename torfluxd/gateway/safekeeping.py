@@ -9,6 +9,7 @@ success brings that destination's writes back to the direct way, beside those th
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredSemaphore
@@ -40,6 +41,7 @@ class Safekeeping:
 
     def __init__(self, upstream: Upstream, homes: Homes, complaints: Complaints) -> None:
         self._upstream = HomeUpstream(upstream, homes, Fate.NO_DESTINATION)
+        self._homes = homes
         self._complaints = complaints
         self._turns = DeferredSemaphore(WRITES_AT_ONCE)
         self._spool: DiskSpool | None = None
@@ -76,10 +78,16 @@ class Safekeeping:
             if self._away:
                 self.arrived(batch.destination)
             return reply
-        if self._spool is None:
+        if self._spool is None or self._is_forbidden(reply, batch.destination):
             self._complaints.note(reply.reason)
             return reply
         return self._keep(self._spool, batch, reply, self._not_kept)
+
+    def _is_forbidden(self, reply: Reply, destination: Destination) -> bool:
+        """Whether a stranger asks for a database of the vendor's that is none of the gateway's business: it exists, so
+        that InfluxDB does not say that it is missing, and what is kept for it would fill the spool and stay there.
+        """
+        return reply.status == HTTPStatus.FORBIDDEN and not self._homes.knows(destination)
 
     def _keep(
         self,

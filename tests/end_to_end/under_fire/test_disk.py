@@ -12,8 +12,8 @@ from tests.end_to_end.programs import wait_until
 from tests.end_to_end.under_fire.crowd import Crowd
 from tests.end_to_end.under_fire.server import FireCase
 
-DISK = "32m"
-BALLAST_BYTES = 12 * 1024 * 1024
+DISK = "20m"
+BALLAST_BYTES = 7 * 1024 * 1024
 """What lies on the disk beside the spool, and is taken away to make room."""
 
 RECOVER_SECONDS = 20.0
@@ -76,6 +76,27 @@ class FullDiskTests(FireCase):
         # What it held is gone from it, so there is room for another outage.
         time.sleep(1)
         wait_until(lambda: self.writer().write(b"m v=1").status == 204, lambda: self.server.log, RECOVER_SECONDS)
+
+
+class FullSpoolTests(FireCase):
+    """A spool that holds as much as it may."""
+
+    gateway_options = ("--spool-limit", "16MiB")
+
+    def test_full(self) -> None:
+        """Strangers hear 503 and when to come back, and 204 as soon as InfluxDB is back; nothing is lost."""
+        self.server.start()
+        self.introduce()
+        self.influxd.stop()
+        with self.crowd(writers=5, points=1000) as crowd:
+            wait_until(lambda: crowd.answers["503"] > 20, lambda: f"503: {crowd.answers}")
+            told = self.writer().write(b"\n".join(b"m v=1 %d" % number for number in range(50_000)))
+            self.assertGreater(int(told.headers["retry-after"]), 0)
+            self.assert_only(crowd, "204", "503")
+            self.assert_alarm("is full, it holds")
+            self.influxd.start()
+            self.wait_acknowledged(crowd, 20)
+        self.settle()
 
 
 class DamagedSpoolTests(FireCase):

@@ -18,6 +18,8 @@ from tests.end_to_end.under_fire.server import FireCase, say
 
 WRITERS = 100
 LINES = 100
+BAD_LINES = 100
+"""How many a hostile stranger leaves in the spool."""
 
 GATHER_SECONDS = 1.0
 """How long influxd is held, so that the writes of all strangers are under way together."""
@@ -92,6 +94,30 @@ class UnknownPlaceTests(FireCase):
         self.assert_only(crowd, "204")
         self.server.stop()
         self.assertEqual((0, 0), (self.server.points_in_spool(), self.server.points_in_spool("dead_letter")))
+        self.assert_discreet()
+
+
+class HostileInAnOutageTests(FireCase):
+    """A hostile stranger writes while InfluxDB is away, so that nobody can see which lines are refused."""
+
+    def test_sifted(self) -> None:
+        """What honest strangers wrote beside him is all there after the outage; his lines alone are dead letters."""
+        self.server.start()
+        self.introduce()
+        self.assertEqual(204, self.writer().write(b"theirs v=1 %d" % FIRST_NS).status)
+        self.influxd.stop()
+        hostile = self.writer()
+        with self.crowd(writers=20, points=10, pause_seconds=0.05) as crowd:
+            for number in range(BAD_LINES):
+                self.assertEqual(204, hostile.write(_known_conflict(number)).status)
+                self.wait_acknowledged(crowd, 5)
+        self.influxd.start()
+        begun = time.monotonic()
+        census = self.wait_all_found()
+        took = time.monotonic() - begun
+        say(f"{BAD_LINES} bad lines among {census.acknowledged} in the spool: {took:.1f} s to sift them")
+        self.server.stop()
+        self.assertEqual((0, BAD_LINES), (self.server.points_in_spool(), self.server.points_in_spool("dead_letter")))
         self.assert_discreet()
 
 

@@ -185,4 +185,15 @@ class RotatedCredentialTests(FireCase):
         self.assert_only(crowd, "204")
         self.settle()
         self.assert_alarm("credential")
+
+    def test_a_database_that_is_not_ours(self) -> None:
+        """A stranger asks for a database that the gateway may not write to: turned away, and nothing is kept of it."""
+        self.influxd.create_database("private")
+        self.server.start()
+        self.introduce()
+        told = self.writer().write(b"m v=1 1", "db=private")
+        self.assertEqual(503, told.status)
+        self.assertNotIn(b"gateway", told.body)  # influxd would name the user
+        self.server.stop()
+        self.assertEqual((0, 0), (self.server.points_in_spool(), self.server.points_in_spool("dead_letter")))
         self.assertNotIn("k7Qx", self.server.log)
