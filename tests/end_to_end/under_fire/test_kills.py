@@ -13,6 +13,9 @@ from tests.end_to_end.under_fire.server import FireCase, say
 LONG_PAUSE_SECONDS = 0.02
 """How long strangers pause between writes in a long run, whose points must fit into the memory of a small machine."""
 
+STOP_SECONDS = 10.0
+"""How long a stop may take: five seconds for what is in flight, and something for a slow machine."""
+
 REPORTED_CYCLES = 10
 """After how many cycles a long run says how far it is."""
 
@@ -111,6 +114,23 @@ class RestartTests(FireCase):
             self.wait_acknowledged(crowd, 100)
         self.assert_only(crowd, "204")
         self.influxd.start()
+        self.settle()
+
+    def test_while_influxdb_hangs(self) -> None:
+        """A restart while InfluxDB hangs takes no longer than any other, and loses nothing that was acknowledged."""
+        self.server.start()
+        self.introduce()
+        with self.crowd(writers=10) as crowd:
+            self.wait_acknowledged(crowd, 100)
+            self.influxd.freeze()
+            time.sleep(0.5)
+            begun = time.monotonic()
+            self.server.stop()
+            self.assertLess(time.monotonic() - begun, STOP_SECONDS)
+            self.influxd.thaw()
+            self.server.start()
+            self.wait_acknowledged(crowd, 100)
+        self.assert_only(crowd, "204", "503", LOST)
         self.settle()
 
     def test_under_load(self) -> None:
