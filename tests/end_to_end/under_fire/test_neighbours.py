@@ -172,8 +172,8 @@ class HostileTests(FireCase):
 
     @pytest.mark.torture
     def test_new_names_for_long(self) -> None:
-        """When he has a new connection and a new measurement each time, of which nobody can have heard, 40 %."""
-        self.ratio(_new_conflict, renews=True, rounds=9, seconds=2.0, at_least=0.4)
+        """And when he has a new connection and a new measurement each time, of which nobody can have heard."""
+        self.ratio(_new_conflict, renews=True, rounds=9, seconds=2.0, at_least=0.7)
 
     def ratio(
         self, body: Callable[[int], bytes], *, renews: bool, rounds: int, seconds: float, at_least: float
