@@ -38,7 +38,7 @@ unit: setup ## the quick half of the tests: all but those over a whole Tor netwo
 	$(PYTEST) --ignore tests/end_to_end $(ARGS)
 
 torture: setup test-floors ## the long runs: many keys, many kills, the oldest dependencies
-	$(PYTEST) -m torture $(ARGS)
+	$(PYTEST) -m torture -s $(ARGS)
 
 test-floors: setup ## the unit tests with the oldest dependencies that pyproject.toml allows
 	scripts/test-floors $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -140,6 +141,16 @@ class Influxd:
         if self._process is not None:
             self._process.kill()
             self._wait()
+
+    def freeze(self) -> None:
+        """Let it hang (SIGSTOP): connections are still accepted, by the kernel, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after :meth:`freeze`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
         """Stop it if it runs, and start it again with the same data, on the same port."""

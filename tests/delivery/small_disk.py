@@ -1,10 +1,11 @@
-"""A program that spools on a disk of one megabyte, which it mounts for itself alone, and says how that went in JSON.
+"""A program that spools on a disk of a few megabytes, which it mounts for itself alone, and says how that went in JSON.
 
 Run in a mount namespace of its own, see `test_disk_trouble.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from torfluxd.delivery.disk import DiskSpool
 from torfluxd.delivery.executor import AtOnce
 from torfluxd.delivery.ledger import RETRY_SECONDS
 from torfluxd.delivery.lending import BorrowedBatch
+from torfluxd.delivery.steps import RESERVE_BYTES, Bounds
 
 told: list[str] = []
 
@@ -49,9 +51,9 @@ def numbers(spool: DiskSpool) -> list[int]:
     return found
 
 
-def open_spool(path: Path, clock: Clock) -> DiskSpool:
+def open_spool(path: Path, clock: Clock, bounds: Bounds | None = None) -> DiskSpool:
     """Open it."""
-    spool = result(DiskSpool.open(path, clock, AtOnce(), told.append))
+    spool = result(DiskSpool.open(path, clock, AtOnce(), told.append, bounds))
     assert isinstance(spool, DiskSpool)
     return spool
 
@@ -80,6 +82,39 @@ def fill(path: Path, clock: Clock) -> dict[str, object]:
     }
 
 
+def empty(path: Path, clock: Clock) -> dict[str, object]:
+    """Put until the disk is full, let somebody else have the last pages, deliver everything, and put again."""
+    mount("-o", "remount,size=24m", "tmpfs", str(path.parent))
+    spool = open_spool(path, clock, Bounds(reserve_bytes=RESERVE_BYTES, lend_points=50, lend_bytes=1_000_000))
+    kept = 0
+    while (failed := put(spool, kept)) is None:
+        kept += 1
+    take_the_rest(path.with_name("other"))
+    delivered = 0
+    while (lease := result(spool.lend())) is not None:
+        assert isinstance(lease, BorrowedBatch)
+        assert result(lease.delivered()) is None
+        delivered += lease.batch.points
+    too_soon = put(spool, 1000)
+    clock.advance(RETRY_SECONDS)
+    afterwards = put(spool, kept)
+    return {
+        "kept": kept,
+        "delivered": delivered,
+        "failed": [failed, too_soon],
+        "afterwards": afterwards,
+        "trouble": bool(spool.trouble),
+        "numbers": numbers(spool),
+    }
+
+
+def take_the_rest(path: Path) -> None:
+    """Be somebody else, who needs all that is left of the disk."""
+    with contextlib.suppress(OSError), path.open("ab", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
 def read_only(path: Path, clock: Clock) -> dict[str, object]:
     """Put, close, open on a disk that can only be read, and put again when it can be written."""
     spool = open_spool(path, clock)
@@ -104,7 +139,7 @@ def read_only(path: Path, clock: Clock) -> dict[str, object]:
 def main(what: str, directory: str) -> None:
     """Mount the disk, and do one of the two."""
     mount("-o", "size=1m", "tmpfs", directory)
-    do = {"fill": fill, "read_only": read_only}[what]
+    do = {"fill": fill, "empty": empty, "read_only": read_only}[what]
     print(json.dumps(do(Path(directory) / "spool.db", Clock()) | {"told": told}))
 
 

@@ -162,6 +162,16 @@ class SmallDiskTests(DiskCase):
         [sentence] = how["told"]
         self.assertIn("is full", sentence)
 
+    def test_emptied(self) -> None:
+        """A spool can be emptied although its disk is full to the last page; that makes room for what is put next."""
+        how = self.on_a_small_disk("empty")
+        self.assertGreater(how["kept"], 500)
+        self.assertEqual(how["delivered"], how["kept"])
+        self.assertEqual(set(how["failed"]), {"SpoolBrokenError"})
+        self.assertEqual((how["trouble"], how["afterwards"], how["numbers"]), (False, None, [how["kept"]]))
+        [sentence] = how["told"]
+        self.assertIn("is full", sentence)
+
     def test_read_only(self) -> None:
         """A disk that can only be read keeps nobody from starting: puts fail until it can be written again."""
         how = self.on_a_small_disk("read_only")

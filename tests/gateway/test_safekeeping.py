@@ -192,6 +192,15 @@ class WhoseFaultTests(SafekeepingCase):
         self.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.influxdb.stored, [b"m v=0 0", b"m v=1 1"])
 
+    def test_forbidden(self) -> None:
+        """A database of the vendor's that the gateway may not write to is not kept for; one that it could is."""
+        self.send(0)
+        self.influxdb.reply = Reply(Fate.POSTPONE, "it answered 403 Forbidden", 403)
+        self.assertIs(self.send(1, MADE_UP), Fate.POSTPONE)
+        self.assertEqual(self.spool.counts.newest, 0)
+        self.assertIs(self.send(2), Fate.DELIVERED)
+        self.assertEqual(self.spool.counts.points, 1)
+
     def test_made_up_during_an_outage(self) -> None:
         """What was kept for a destination that turns out to be made up is set aside, and blocks nobody."""
         self.influxdb.reply = AWAY
@@ -227,6 +236,18 @@ class NoRoomTests(SafekeepingCase):
         self.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.influxdb.stored, [batch(number).lines for number in range(kept)])
         self.assertIs(self.send(10), Fate.DELIVERED)
+
+    def test_full_and_influxdb_back(self) -> None:
+        """Whoever writes when there is no room left, and InfluxDB is back, is served before any courier tries again."""
+        self.influxdb.reply = AWAY
+        while self.send(0) is Fate.DELIVERED:
+            pass
+        self.influxdb.reply = DELIVERED
+        with capturedLogs() as events:
+            self.assertIs(self.send(1), Fate.DELIVERED)
+            self.assertIs(self.send(2), Fate.DELIVERED)
+        self.assertEqual((self.influxdb.stored, self.influxdb.asked[-1]), ([b"m v=1 1", b"m v=2 2"], b"m v=2 2"))
+        self.assertEqual(self.texts(events), ["InfluxDB takes writes again"])
 
     def test_closed(self) -> None:
         """At the end nothing is acknowledged that is not kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from datetime import UTC, datetime
 from itertools import count
@@ -25,6 +26,8 @@ def is_damage(error: Exception) -> bool:
 
 def is_full(error: Exception) -> bool:
     """Whether the disk has no room left. The connection stays usable."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return _primary_code(error) == sqlite3.SQLITE_FULL
 
 

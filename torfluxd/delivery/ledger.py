@@ -15,8 +15,9 @@ from torfluxd.boundaries import Batch, Destination, Fate
 from torfluxd.delivery.book import Book, Place
 from torfluxd.delivery.damage import explain, is_damage, is_full, set_aside
 from torfluxd.delivery.lending import DeadLetter, Kept, letters_for, size_bytes
+from torfluxd.delivery.reserve import Reserve
 from torfluxd.delivery.schema import SCHEMA
-from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Report, Result, Step
+from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Put, Report, Result, Step
 from torfluxd.delivery.store import Row, Span, Store, Sums
 from torfluxd.errors import SpoolBrokenError, SpoolFullError, SpoolVersionError
 
@@ -30,7 +31,8 @@ class Ledger:
     """A spool on disk, without thread and reactor. It belongs to one thread at a time.
 
     Trouble with the file fails the steps of that group, and all puts for the next :data:`RETRY_SECONDS`; then they
-    are tried again. A damaged file is set aside, and a new one begun.
+    are tried again. A damaged file is set aside, and a new one begun. On a full disk what is delivered can still be
+    deleted, see :mod:`~torfluxd.delivery.reserve`.
 
     :param path: the file, in a directory of ours.
     :param bounds: how much it holds.
@@ -41,6 +43,7 @@ class Ledger:
         self._path = path
         self._bounds = bounds
         self._schema = schema
+        self._reserve = Reserve(path.with_name(f"{path.name}.reserve"), bounds.reserve_bytes)
         self._store: Store | None = None
         self._book = Book()
         self._changed: set[Destination] = set()
@@ -57,6 +60,7 @@ class Ledger:
         """
         try:
             self._open(now)
+            self._reserve.hold()
         except SpoolVersionError:
             raise
         except Exception as error:
@@ -78,12 +82,18 @@ class Ledger:
             store = self._usable_store(now)
         except Exception as error:
             return self._failed(steps, self._fail(error, now))
+        self._hold_reserve(store, now)
+        refusing_puts = self._refuses_puts(now)
         self._book.mark()
         try:
             results = self._do(store, steps, now)
         except Exception as error:
             self._book.revert()
-            return self._failed(steps, self._fail(error, now))
+            broken = self._fail(error, now)
+            makes_room = is_full(error) and not all(isinstance(step, Put) for step in steps)
+            if makes_room and (not refusing_puts or self._reserve.give_up()):
+                return self.do(steps, now)  # without the puts; and if that was not enough, with the reserve
+            return self._failed(steps, broken)
         self._changed.update(self._book.places.changed)
         return self._report(results)
 
@@ -95,7 +105,7 @@ class Ledger:
             self._drop_aged(store, now)
             results = [self._step(store, step, now) for step in steps]
             self._book.oldest_put_at = store.put_at(0)
-        if store.changes > changes:
+        if store.changes > changes and self._reserve.held:
             self._trouble = ""
         return results
 
@@ -104,7 +114,7 @@ class Ledger:
             return self._lend(store, step.destination, now)
         if isinstance(step, GiveBack):
             self._take_back(store, step, now)
-        elif self._trouble and now < self._retry_at:
+        elif self._refuses_puts(now):
             return SpoolBrokenError(self._trouble)
         else:
             try:
@@ -112,6 +122,9 @@ class Ledger:
             except (SpoolFullError, ValueError) as error:  # ValueError: a name that is no Unicode cannot be stored
                 return error
         return None
+
+    def _refuses_puts(self, now: float) -> bool:
+        return bool(self._trouble) and (now < self._retry_at or not self._reserve.held)
 
     def _put(self, store: Store, batch: Batch, now: float) -> None:
         book = self._book
@@ -273,6 +286,17 @@ class Ledger:
             book.forgotten_points += forgotten.points
 
     # The file.
+
+    def _hold_reserve(self, store: Store, now: float) -> None:
+        """Take the room again that was given up on a full disk, if it is there by now."""
+        if self._reserve.held or now < self._retry_at:
+            return
+        try:
+            if not self._book.tally.batches:
+                store.shrink()  # what was in it was delivered: the room that it took is the first that can be had
+            self._reserve.hold()
+        except Exception as error:
+            self._fail(error, now)
 
     def _usable_store(self, now: float) -> Store:
         if self._store is None:

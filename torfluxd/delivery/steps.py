@@ -15,6 +15,7 @@ __all__ = [
     "DEAD_LETTER_LIMIT_BYTES",
     "LIMIT_BYTES",
     "LIMIT_DESTINATIONS",
+    "RESERVE_BYTES",
     "Bounds",
     "GiveBack",
     "Lend",
@@ -36,6 +37,10 @@ LIMIT_DESTINATIONS = 1000
 """For how many destinations a spool keeps batches: strangers can make up as many as they like, each takes some memory,
 a courier and its name on the disk; a vendor has a handful."""
 
+RESERVE_BYTES = 8 * 1024 * 1024
+"""How much room a spool needs at most to begin to be emptied: what SQLite has in its write-ahead log and not yet in the
+file, 4 MiB (see :data:`~torfluxd.delivery.schema.JOURNAL_BYTES`), and the pages from which batches are deleted."""
+
 
 @frozen
 class Bounds:
@@ -51,6 +56,8 @@ class Bounds:
     :ivar lend_points: up to how many points of batches in a row, of one destination, are lent as one. A batch that
         exceeds this or the next bound is lent alone; when either is 0, each is.
     :ivar lend_bytes: up to how many bytes of lines, the newlines that join them among that.
+    :ivar reserve_bytes: how much room on the disk is kept beside that, so that a spool on a full disk can be emptied;
+        nothing is put while there is not so much. See :data:`RESERVE_BYTES`.
     """
 
     limit_bytes: int = LIMIT_BYTES
@@ -61,6 +68,7 @@ class Bounds:
     limit_destinations: int = LIMIT_DESTINATIONS
     lend_points: int = 0
     lend_bytes: int = 0
+    reserve_bytes: int = 0
 
     def __attrs_post_init__(self) -> None:
         if self.limit_age_seconds is not None and not self.drop_oldest:

@@ -1,7 +1,8 @@
 """The file of a spool, when it is open: what is read from it and written to it, in SQL.
 
-Pages that deliveries free are used again, and the file never shrinks: it stays within about twice the limit of its
-spool, the worst case being batches a little larger than half a page of 4 KiB, which take one each.
+Pages that deliveries free are used again, and the file shrinks only after the disk was full: it stays within about
+twice the limit of its spool, the worst case being batches a little larger than half a page of 4 KiB, which take one
+each.
 """
 
 from __future__ import annotations
@@ -114,6 +115,11 @@ class Store:
     def close(self) -> None:
         """Copy the WAL into the file, as SQLite does with the last connection, and close it."""
         self._connection.close()
+
+    def shrink(self) -> None:
+        """Give pages that were freed back to the disk. To be called when little is left, all of which is copied."""
+        for step in ("PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            self._connection.execute(step).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

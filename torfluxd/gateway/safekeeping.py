@@ -9,6 +9,7 @@ success brings that destination's writes back to the direct way, beside those th
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredSemaphore
@@ -40,6 +41,7 @@ class Safekeeping:
 
     def __init__(self, upstream: Upstream, homes: Homes, complaints: Complaints) -> None:
         self._upstream = HomeUpstream(upstream, homes, Fate.NO_DESTINATION)
+        self._homes = homes
         self._complaints = complaints
         self._turns = DeferredSemaphore(WRITES_AT_ONCE)
         self._spool: DiskSpool | None = None
@@ -56,7 +58,7 @@ class Safekeeping:
         self._put = put
 
     def arrived(self, destination: Destination) -> None:
-        """InfluxDB took, or refused, a batch of this destination out of the spool: the direct way is open."""
+        """InfluxDB took, or refused, a batch of this destination, also out of the spool: the direct way is open."""
         if self._away.pop(destination, None) is not None and self._spool is not None:
             self._complaints.mended(self._spool.counts)
 
@@ -64,21 +66,38 @@ class Safekeeping:
         """Send a batch, or keep it; see :meth:`torfluxd.boundaries.Upstream.send`."""
         reply, spool = self._away.get(batch.destination), self._spool
         if reply is not None and spool is not None and batch.destination in spool.destinations:
-            return self._keep(spool, batch, reply)
+            return self._keep(spool, batch, reply, self._send_after_all)
+        return self._send(batch)
+
+    def _send(self, batch: Batch) -> Deferred[Reply]:
         sent: Deferred[Reply] = self._turns.run(self._upstream.send, batch)
         return sent.addCallback(self._sent, batch)
 
     def _sent(self, reply: Reply, batch: Batch) -> Reply | Deferred[Reply]:
         if reply.fate is not Fate.POSTPONE:
+            if self._away:
+                self.arrived(batch.destination)
             return reply
-        if self._spool is None:
+        if self._spool is None or self._is_forbidden(reply, batch.destination):
             self._complaints.note(reply.reason)
             return reply
-        return self._keep(self._spool, batch, reply)
+        return self._keep(self._spool, batch, reply, self._not_kept)
 
-    def _keep(self, spool: DiskSpool, batch: Batch, reply: Reply) -> Deferred[Reply]:
+    def _is_forbidden(self, reply: Reply, destination: Destination) -> bool:
+        """Whether a stranger asks for a database of the vendor's that is none of the gateway's business: it exists, so
+        that InfluxDB does not say that it is missing, and what is kept for it would fill the spool and stay there.
+        """
+        return reply.status == HTTPStatus.FORBIDDEN and not self._homes.knows(destination)
+
+    def _keep(
+        self,
+        spool: DiskSpool,
+        batch: Batch,
+        reply: Reply,
+        otherwise: Callable[[Failure, Batch, Reply], Reply | Deferred[Reply]],
+    ) -> Deferred[Reply]:
         kept = spool.put(batch)
-        return kept.addCallbacks(self._kept, self._not_kept, (spool, batch, reply), {}, (reply,), {})
+        return kept.addCallbacks(self._kept, otherwise, (spool, batch, reply), {}, (batch, reply), {})
 
     def _kept(self, _: None, spool: DiskSpool, batch: Batch, reply: Reply) -> Reply:
         self._away[batch.destination] = reply
@@ -86,7 +105,12 @@ class Safekeeping:
         self._put(batch.destination)
         return _KEPT
 
-    def _not_kept(self, failure: Failure, reply: Reply) -> Reply:
+    def _send_after_all(self, failure: Failure, batch: Batch, _: Reply) -> Deferred[Reply]:
+        """The spool takes nothing more, which is no reason to turn writers away: InfluxDB may be back, so ask it."""
+        failure.trap(SpoolError)
+        return self._send(batch)
+
+    def _not_kept(self, failure: Failure, _: Batch, reply: Reply) -> Reply:
         failure.trap(SpoolError)
         self._complaints.note(f"{reply.reason}; and {failure.getErrorMessage()}")
         return reply

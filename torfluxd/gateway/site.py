@@ -14,7 +14,7 @@ from torfluxd.delivery.couriers import Couriers
 from torfluxd.delivery.disk import DiskSpool
 from torfluxd.delivery.executor import OneThread
 from torfluxd.delivery.sieve import Sieve
-from torfluxd.delivery.steps import Bounds
+from torfluxd.delivery.steps import RESERVE_BYTES, Bounds
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Head, Plan, Site
 from torfluxd.gateway.homes import Homes
@@ -100,7 +100,9 @@ class InfluxdbSite:
         :param limit_bytes: how much it holds.
         :raises SpoolVersionError: a newer torfluxd wrote it.
         """
-        bounds = Bounds(limit_bytes=limit_bytes, lend_points=LEND_POINTS, lend_bytes=LEND_BYTES)
+        bounds = Bounds(
+            limit_bytes=limit_bytes, lend_points=LEND_POINTS, lend_bytes=LEND_BYTES, reserve_bytes=RESERVE_BYTES
+        )
         self._spool = spool = await DiskSpool.open(path, self._reactor, OneThread(self._reactor), _warn, bounds)
         backoff = exponential_backoff(
             first_seconds=RETRY_FIRST_SECONDS, factor=RETRY_FACTOR, cap_seconds=RETRY_CAP_SECONDS, jitter=random
