@@ -158,7 +158,7 @@ class HostileTests(FireCase):
 
     def test_known(self) -> None:
         """He keeps his connection and his measurement: the honest ones keep their pace."""
-        self.ratio(_known_conflict, renews=False, rounds=3, seconds=0.5, at_least=0.5)
+        self.ratio(_known_conflict, renews=False, rounds=2, seconds=0.5, at_least=0.5)
 
     @pytest.mark.torture
     def test_known_for_long(self) -> None:

@@ -24,7 +24,7 @@ class OutageTests(FireCase):
 
     def test_a_hundred_writers(self) -> None:
         """A hundred strangers hear 204 before, in and after an outage; what they wrote is there, once."""
-        self.outage(seconds=2.0, pause_seconds=0.05)
+        self.outage(seconds=1.0, pause_seconds=0.05)
 
     @pytest.mark.torture
     def test_a_long_outage(self) -> None:
