@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 
+from tests.counted import Counted
 from tests.influxd import Influxd, start_influxd
-from torfluxd.boundaries import Batch, Destination, Reply
+from torfluxd.boundaries import Batch, Destination
 from torfluxd.delivery.couriers import Couriers
 from torfluxd.delivery.disk import DiskSpool
 from torfluxd.delivery.executor import OneThread
@@ -26,19 +27,6 @@ TELEMETRY = Destination("telemetry")
 DROPPED = Destination("dropped")
 TIME_NS = 1_900_000_000_000_000_000
 DEADLINE_SECONDS = 60.0
-
-
-class Counted:
-    """An upstream before another one, that counts."""
-
-    def __init__(self, upstream: HttpUpstream) -> None:
-        self.upstream = upstream
-        self.sends = 0
-
-    def send(self, batch: Batch) -> Deferred[Reply]:
-        """Count it, and send it on."""
-        self.sends += 1
-        return self.upstream.send(batch)
 
 
 class DeliveryTests(TestCase):
@@ -82,6 +70,23 @@ class DeliveryTests(TestCase):
         await self.spool.close()
         letters = b"\n".join(buried.letter.batch.lines for buried in look(self.path).letters)
         self.assertEqual(letters.split(b"\n"), [lines[17], lines[18], lines[5000]])
+
+    async def test_nothing_but_refused(self) -> None:
+        """When InfluxDB refuses all that waits, one send tells so, and all of it is a dead letter, with the reason."""
+        influxd = start_influxd(self)
+        influxd.create_database("telemetry")
+        influxd.write("telemetry", b"cpu load=1 %d" % TIME_NS)
+        await self.set_up(influxd)
+        lines = [b'cpu,host=%d load="high" %d' % (number, TIME_NS + number) for number in range(1000)]
+        await self.put(TELEMETRY, lines)
+        self.couriers.start()
+        self.assertTrue(await self.couriers.flush(DEADLINE_SECONDS))
+        self.assertEqual((self.spool.counts.rejected_points, self.upstream.sends), (1000, 1))
+        await self.couriers.stop(1.0)
+        await self.spool.close()
+        [buried] = look(self.path).letters
+        self.assertEqual(buried.letter.batch.lines.split(b"\n"), lines)
+        self.assertEqual(buried.letter.reason, "field type conflict")
 
     async def test_a_dropped_database(self) -> None:
         """What waits for a database that was dropped holds up no other, and is delivered when it is there again, after

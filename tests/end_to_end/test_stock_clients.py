@@ -209,6 +209,16 @@ class V2Tests(StockClientCase):
         self.assertEqual((error.status, error.message), (400, "unable to parse 'garbage': missing fields"))
         self.assertEqual(self.stored("v2good"), [])
 
+    def test_unsigned(self) -> None:
+        """An unsigned integer is stored where InfluxDB is spoken to as 2.x, and a bad line where it is 1.x."""
+        state = temporary_directory(self.addCleanup) / "v2"
+        options = ("--influxdb-api", "v2", "--influxdb-org", "vendor")
+        gateway = LocalGateway(self.addCleanup, state, self.victoria.url, *options)
+        self.write_api(gateway).write("telemetry", record="v2unsigned v=18446744073709551615u 7000000")
+        self.assertEqual(self.victoria.times("v2unsigned_v"), [7])
+        error = self.refusal("v2unsigned v=1u 7")
+        self.assertEqual((error.status, error.message), (400, "unable to parse 'v2unsigned v=1u 7': invalid number"))
+
     def test_async_bad_line(self) -> None:
         """So it does when the client is asynchronous."""
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply, Upstream
+from torfluxd.boundaries import Answer, Batch, Destination, Fate, Refusal, Reply, Upstream
 from torfluxd.gateway.answers import WRITTEN, too_large, unavailable
 from torfluxd.gateway.bodies import Bodies, Body
 from torfluxd.gateway.lanes import MAX_BATCH_BYTES, MAX_BATCH_POINTS, MIN_BATCH_BYTES, Lanes
@@ -28,9 +28,13 @@ STAMP = 1 << 60
 
 @define
 class Slow:
-    """An upstream that answers when the test says so; it refuses what has a bad line in it, as InfluxDB does."""
+    """An upstream that answers when the test says so; it refuses what has a bad line in it, as InfluxDB does.
+
+    :ivar tells_all: whether it tells when it has refused everything.
+    """
 
     limit_bytes: int = MAX_BATCH_BYTES
+    tells_all: bool = False
     sent: list[tuple[Batch, Deferred[Reply]]] = field(factory=list)
     stored: set[bytes] = field(factory=set)
 
@@ -52,8 +56,12 @@ class Slow:
             return Reply(Fate.REJECT, status=413)
         lines = batch.lines.split(b"\n")
         self.stored.update(line for line in lines if not line.startswith(CONFLICT))
-        first = next((line for line in lines if line.startswith(CONFLICT)), None)
-        return DELIVERED if first is None else Reply(Fate.REJECT, status=400, body=first)
+        bad = [line for line in lines if line.startswith(CONFLICT)]
+        if not bad:
+            return DELIVERED
+        whole = self.tells_all and bad == lines
+        refused = (Refusal(batch.lines, batch.points, "field type conflict"),) if whole else ()
+        return Reply(Fate.REJECT, status=400, body=bad[0], refused=refused)
 
     @property
     def waiting(self) -> bool:
@@ -265,10 +273,32 @@ class RefusalTests(LanesCase):
         self.assertEqual(b"conflict v=1 42", heard[42].body)
         self.assertEqual(100, len(self.upstream.stored))
 
-    @given(st.lists(st.sampled_from([b"m v=1 %d", b"conflict v=1 %d", b"garbage%d"]), min_size=1, max_size=60))
-    def test_everybody_hears_the_truth(self, kinds: list[bytes]) -> None:
+    def test_all_refused(self) -> None:
+        """When every line of a write is refused, each writer hears about his own after one more write of his."""
+        self.upstream.tells_all = True
+        self.write(b"first v=1 1")
+        answers = [self.write(b"conflict v=1 %d\nconflict v=2 %d" % (n, n), n) for n in range(100)]
+        self.upstream.answer_all()
+        self.assertEqual([b"conflict v=1 %d" % n for n in range(100)], [answer.body for answer in self.heard(answers)])
+        self.assertEqual(1 + 1 + 100, len(self.upstream.sent))
+
+    def test_all_of_a_part_refused(self) -> None:
+        """So it is when that is true of a part alone."""
+        self.upstream.tells_all = True
+        self.write(b"first v=1 1")
+        answers = [self.write(b"%b v=1 %d" % (b"m" if n < 50 else CONFLICT, n), n) for n in range(100)]
+        self.upstream.answer_all()
+        self.assertEqual([204] * 50 + [400] * 50, self.statuses(answers))
+        self.assertEqual(1 + 1 + 1 + (1 + 50), len(self.upstream.sent))
+
+    @given(
+        st.lists(st.sampled_from([b"m v=1 %d", b"conflict v=1 %d", b"garbage%d"]), min_size=1, max_size=60),
+        st.booleans(),
+    )
+    def test_everybody_hears_the_truth(self, kinds: list[bytes], tells_all: bool) -> None:
         """Whoever is good is stored and told so, whoever is bad is refused, in whatever company."""
         self.setUp()
+        self.upstream.tells_all = tells_all
         self.write(b"first v=1 1")
         answers = [self.write(kind % n, n) for n, kind in enumerate(kinds)]
         self.upstream.answer_all()

@@ -9,9 +9,19 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.influx.lines import RandomLines
-from torfluxd.influx.check import MAX_BAD_LINES, MAX_LOOKS, NOT_NAMED, SHOWN_BYTES, TOO_MANY, Checked, check
+from torfluxd.influx.api import Api
+from torfluxd.influx.check import MAX_BAD_LINES, MAX_LOOKS, NOT_NAMED, SHOWN_BYTES, TOO_MANY, Checked, are_plain, check
+from torfluxd.influx.grammar import GRAMMARS
 from torfluxd.influx.line import encode
-from torfluxd.influx.refusal import AFTER_STRING, BACKSLASHES, CONTROL_CHARACTER, LINE_BREAK, MISCOUNTED, NOT_UTF8
+from torfluxd.influx.refusal import (
+    AFTER_STRING,
+    BACKSLASHES,
+    CONTROL_CHARACTER,
+    LINE_BREAK,
+    MISCOUNTED,
+    NOT_UTF8,
+    refusal,
+)
 from torfluxd.influx.stamp import Timestamps
 
 MEBIBYTE = 1 << 20
@@ -195,15 +205,83 @@ class BadTests(SynchronousTestCase):
         """A long bad line is not kept whole."""
         self.assertEqual(len(check(b"x" * 5000).bad[0].text), SHOWN_BYTES)
 
-    @given(st.integers(0, 10**6))
-    def test_cut_at_newlines(self, seed: int) -> None:
+    @given(st.integers(0, 10**6), st.sampled_from(Api))
+    def test_cut_at_newlines(self, seed: int, api: Api) -> None:
         """Good lines can be cut at the newlines, and each piece is the same good point alone."""
-        lines = RandomLines(seed)
-        checked = check(b"\n".join(lines.line() for _ in range(5)))
+        lines, grammar = RandomLines(seed), GRAMMARS[api]
+        checked = check(b"\n".join(lines.line() for _ in range(5)), "ns", grammar)
         pieces = checked.lines.split(b"\n") if checked.lines else []
         self.assertEqual(len(pieces), checked.points)
         for piece in pieces:
-            self.assertEqual((check(piece).lines, words(check(piece))), (piece, []))
+            alone = check(piece, "ns", grammar)
+            self.assertEqual((alone.lines, words(alone)), (piece, []))
+
+
+class GenerationTests(SynchronousTestCase):
+    """What is a good line follows the InfluxDB that it is for."""
+
+    def assert_taken(self, line: bytes, v1: bool, v2: bool, v3: bool) -> None:
+        """Who takes a line: alone, among plain ones, and beside what makes a body be read line by line."""
+        for api, taken in ((Api.V1, v1), (Api.V2, v2), (Api.V3, v3)):
+            grammar = GRAMMARS[api]
+            self.assertEqual(check(line, "ns", grammar).points, taken, (line, api))
+            self.assertLessEqual(are_plain(b"m f=1 1\n%b 1" % line, "ns", grammar), taken, (line, api))
+            mixed = check(b"\n%b\nm,b=1,a=1 f=1" % line, "ns", grammar)
+            self.assertEqual((mixed.points, len(mixed.bad)), (1 + taken, 1 - taken), (line, api))
+
+    def test_unsigned(self) -> None:
+        """InfluxDB 2 and 3 take unsigned integers, of 64 bits; 1 takes none."""
+        for value in (b"0u", b"1u", b"18446744073709551615u", b"0018446744073709551615u"):
+            self.assert_taken(b"m f=1,g=" + value, v1=False, v2=True, v3=True)
+            self.assertTrue(are_plain(b"m g=%b 1" % value, "ns", GRAMMARS[Api.V2]))
+        for value in (b"18446744073709551616u", b"-1u", b"-0u", b"1.0u", b"1e1u", b"1uu", b"1ui", b"1iu", b"u"):
+            self.assert_taken(b"m g=" + value, v1=False, v2=False, v3=False)
+
+    def test_unsigned_named(self) -> None:
+        """An unsigned integer that is too large is named as InfluxDB 2 names it, however long it is."""
+        for digits in ("18446744073709551616", "9" * 5000):
+            checked = check(f"m f={digits}u".encode(), "ns", GRAMMARS[Api.V2])
+            reason = f'unable to parse unsigned {digits}: strconv.ParseUint: parsing "{digits}": value out of range'
+            self.assertEqual([line.reason for line in checked.bad], [reason])
+
+    def test_reserved_tags(self) -> None:
+        """InfluxDB 2 refuses a whole body for one tag with a name of its own: it gets no such line."""
+        for key in (b"_field", b"_measurement"):
+            self.assert_taken(b"m,%b=1 f=1" % key, v1=True, v2=False, v3=True)
+            self.assert_taken(b"m,a=1,%b=1,z=1 f=1" % key, v1=True, v2=False, v3=True)
+            self.assert_taken(b"m,%b=1 %b=1" % (key[:-1], key), v1=True, v2=True, v3=True)
+            self.assert_taken(b"m,%bs=1,a=1 f=1" % key, v1=True, v2=True, v3=True)
+        checked = check(b"m,_field=1,_field=2 f=1", "ns", GRAMMARS[Api.V2])
+        self.assertEqual([line.reason for line in checked.bad], ['cannot use reserved tag key "_field"'])
+
+    def test_half_numbers(self) -> None:
+        """InfluxDB 3 wants digits on both sides of a point."""
+        for value in (b"1.", b".5", b"-.5", b"-1.", b"1.e5", b".5e-5"):
+            self.assert_taken(b"m f=" + value, v1=True, v2=True, v3=False)
+        for value in (b"1.5", b"-0.5", b"1e5", b"1.5E+5", b"1"):
+            self.assert_taken(b"m f=" + value, v1=True, v2=True, v3=True)
+        self.assertEqual(check(b"m f=1.", "ns", GRAMMARS[Api.V3]).bad[0].reason, "invalid number")
+
+    def test_time_beside(self) -> None:
+        """InfluxDB 3 refuses a point for a field `time`, before which the others leave it out."""
+        for api, points in ((Api.V1, 1), (Api.V2, 1), (Api.V3, 0)):
+            self.assertEqual(check(b"m f=1,time=1 1", "ns", GRAMMARS[api]).points, points)
+            self.assertEqual(check(b"m,time=1 f=1 1", "ns", GRAMMARS[api]).points, 0)
+
+    def test_tabs(self) -> None:
+        """InfluxDB 3 knows no tabs between the parts of a line."""
+        for line in (b"m \tf=1", b"m \t f=1", b"m f=1 \t1"):
+            self.assert_taken(line, v1=True, v2=True, v3=False)
+        self.assert_taken(b"m  f=1", v1=True, v2=True, v3=True)
+
+    @given(st.integers(0, 10**6), st.sampled_from(Api))
+    def test_a_glance_is_enough(self, seed: int, api: Api) -> None:
+        """What is taken at a glance is taken at a second look, too, whichever the generation."""
+        lines, grammar = RandomLines(seed), GRAMMARS[api]
+        for line in (lines.line() for _ in range(20)):
+            if b"\n" not in line and (grammar.with_time["ns"].fullmatch(line) or grammar.without_time.fullmatch(line)):
+                self.assertIsNone(refusal(line, 1, grammar.rules), line)
+                self.assertTrue(grammar.safe.fullmatch(line), line)
 
 
 class CostTests(SynchronousTestCase):

@@ -41,7 +41,8 @@ class ParityTests(SynchronousTestCase):
 
     def test_refusals(self) -> None:
         """Refusals are influxd's, byte for byte."""
-        for query in ("", "db=", "db=a;db=b", "db=a&consistency=huh"):
+        long = "n" * 256
+        for query in ("", "db=", "db=a;db=b", "db=a&consistency=huh", f"db={long}", f"db=a&rp={long}"):
             ours = V1.read_write(query.encode())
             assert isinstance(ours, Answer)
             self.assert_same(ours, f"/write?{query}")

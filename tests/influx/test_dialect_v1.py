@@ -13,7 +13,7 @@ from torfluxd.influx.api import Api, write_target
 from torfluxd.influx.dialect import BadLine, Precision, Write
 from torfluxd.influx.dialect_v1 import V1
 
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=63)  # of up to 4 bytes each
 
 
 class ReadWriteTests(SynchronousTestCase):
@@ -73,6 +73,17 @@ class ReadWriteTests(SynchronousTestCase):
         """A name that is not UTF-8 is no name of any database."""
         self.assertIn("UTF-8", self.refusal(b"db=%FF"))
         self.assertIn("UTF-8", self.refusal(b"db=a&rp=%C3"))
+
+    def test_names_too_long(self) -> None:
+        """A database, or a retention policy, that is nowhere because its name is too long is not found."""
+        for name in ("d" * 255, "é" * 127):
+            self.assertEqual(self.write(f"db={name}&rp={name}".encode()).destination, Destination(name, name))
+        for name in ("d" * 256, "é" * 128):
+            for query, status, text in (
+                (f"db={name}&rp={name}", 404, f'database not found: "{name}"'),
+                (f"db=a&rp={name}", 500, f"retention policy not found: {name}"),
+            ):
+                self.assertEqual(V1.read_write(query.encode()), V1.refuse(status, text))
 
     def test_precisions(self) -> None:
         """Every precision of 1.8 is understood; `n` and none are nanoseconds."""

@@ -13,7 +13,7 @@ from torfluxd.influx.api import Api, write_target
 from torfluxd.influx.dialect import BadLine, Precision, Write
 from torfluxd.influx.dialect_v2 import V2
 
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=63)  # of up to 4 bytes each
 
 
 def told(answer: Answer) -> tuple[int, str, str]:
@@ -58,6 +58,14 @@ class ReadWriteTests(SynchronousTestCase):
         """Without a bucket there is no write, in 2.x's words."""
         for query in (b"", b"org=x", b"bucket=", b"bucket=/w", b"bucket=%FF", b"db=t"):
             self.assertEqual(self.refusal(query), (404, "not found", "bucket not found"))
+
+    def test_names_too_long(self) -> None:
+        """A bucket that is nowhere because its name, or that of its policy, is too long is not found."""
+        name = b"n" * 255
+        destination = Destination(name.decode(), name.decode())
+        self.assertEqual(self.write(b"bucket=%b/%b" % (name, name)).destination, destination)
+        for bucket in (b"n%b" % name, b"n%b/w" % name, b"t/n%b" % name):
+            self.assertEqual(self.refusal(b"bucket=" + bucket), (404, "not found", "bucket not found"))
 
     def test_precisions(self) -> None:
         """Every precision of 2.x is understood; none is nanoseconds."""

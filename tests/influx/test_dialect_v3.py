@@ -14,7 +14,7 @@ from torfluxd.influx.api import Api, write_target
 from torfluxd.influx.dialect import BadLine, Precision, Write
 from torfluxd.influx.dialect_v3 import V3
 
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=63)  # of up to 4 bytes each
 
 BAD = (BadLine(2, b"garbage that is very, very long", "missing fields"), BadLine(4, b"m f=", "missing field value"))
 
@@ -57,7 +57,7 @@ class ReadWriteTests(SynchronousTestCase):
         """Without a database there is no write."""
         for query in (b"", b"db=", b"bucket=t"):
             self.assertEqual(self.refusal(query), "missing field `db`")
-        for query in (b"db=%FF", b"db=/w"):
+        for query in (b"db=%FF", b"db=/w", b"db=" + b"n" * 256, b"db=t/" + b"n" * 256):
             self.assertEqual(self.refusal(query), "invalid database name")
 
     def test_precisions(self) -> None:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Fate, Header, Reply
 from torfluxd.influx.api import Api
-from torfluxd.influx.fate import classify
+from torfluxd.influx.fate import classify, why_all_refused
 
 JSON = ((b"content-type", b"application/json"),)
 HTML = ((b"content-type", b"text/html"), (b"server", b"nginx"))
@@ -27,6 +27,44 @@ CAUSES = {
 def body(**error: object) -> bytes:
     """The body of an error."""
     return json.dumps(error).encode()
+
+
+class AllRefusedTests(SynchronousTestCase):
+    """When it is sure that 1.x refused every point."""
+
+    ERROR = (*JSON, (b"x-influxdb-error", b"partial write"))
+
+    def why(self, text: str, points: int = 2, headers: tuple[Header, ...] = ERROR, status: int = 400) -> str:
+        """Why all points of a batch were refused, when this is answered."""
+        return why_all_refused(classify(status, headers, body(error=text)), points)
+
+    def test_all(self) -> None:
+        """It says so, with as many points dropped as there were."""
+        for cause in ("field type conflict", "invalid field name", "invalid tag key"):
+            self.assertEqual(self.why(f'partial write: {cause}: input "f"\n dropped=2'), cause)
+        text = "partial write: points beyond retention policy dropped=2"
+        self.assertEqual(self.why(text), "points beyond retention policy")
+
+    def test_others(self) -> None:
+        """It is not when the number is another, when a name out of the batch says it, or for any other cause."""
+        for text in (
+            "partial write: field type conflict: x dropped=1",
+            "partial write: field type conflict: x dropped=02",
+            "partial write: field type conflict: x dropped=2 dropped=1",
+            "partial write: field type conflict: x dropped=2 ",
+            "partial write: max-series-per-database limit exceeded: (1) dropped=2",
+            "partial write: unable to parse 'field type conflict: ': missing fields dropped=2",
+            "field type conflict",
+        ):
+            self.assertEqual(self.why(text), "", text)
+
+    def test_no_influxdb(self) -> None:
+        """Nor when a proxy says it, or when the answer was too long to be held, and its header was cut."""
+        text = "partial write: field type conflict: x dropped=2"
+        self.assertEqual(self.why(text, headers=JSON), "")
+        self.assertEqual(self.why(text, status=503), "")
+        cut = (*JSON, (b"x-influxdb-error", text.encode()))
+        self.assertEqual(why_all_refused(classify(400, cut, b""), 2), "")
 
 
 class EveryApiTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.ssl import Certificate, CertificateOptions
@@ -25,9 +25,10 @@ from twisted.web.iweb import IResponse
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from tests.counted import Counted
 from tests.influx.test_passthrough import Download, Upload
 from tests.influxd import Influxd, start_influxd
-from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply
+from torfluxd.boundaries import Answer, Batch, Destination, Fate, Refusal, Reply
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.agent import InfluxdbAgent, influxdb_agent
 from torfluxd.influx.dialect import Write
@@ -197,6 +198,28 @@ class MeaningTests(InfluxdCase):
         await self.send(b"cpu load=1 1\n")
         self.assertEqual((await self.send(b'cpu load="x" 2\n')).fate, Fate.REJECT)
 
+    async def test_all_refused(self) -> None:
+        """When influxd refuses every point, the reply says so, and why, without a word out of the batch."""
+        self.influxd.query("CREATE RETENTION POLICY day ON telemetry DURATION 1d REPLICATION 1")
+        await self.send(b"cpu load=1 1\n")
+        for where, lines, cause in (
+            (TELEMETRY, b'cpu load="x" 2\ncpu,host=a load="dropped=2" 3', "field type conflict"),
+            (TELEMETRY, b"cpu time=1 2\ncpu time=2 3", "invalid field name"),
+            (Destination("telemetry", "day"), b"cpu load=1 2\ncpu load=1 3", "points beyond retention policy"),
+        ):
+            reply = await self.upstream().send(Batch(where, lines, 2))
+            self.assertEqual((reply.fate, list(reply.refused)), (Fate.REJECT, [Refusal(lines, 2, cause)]))
+            self.assertEqual(reply.reason, "it answered 400 Bad Request")
+
+    async def test_some_refused(self) -> None:
+        """When influxd stores a point, or there is more than one cause, nothing is said of which it refused."""
+        await self.send(b"cpu load=1 1\n")
+        lines = b'cpu load="x" 2\ncpu load=1 3\ncpu load="dropped=3" 4'
+        reply = await self.upstream().send(Batch(TELEMETRY, lines, 3))
+        self.assertEqual((reply.fate, reply.refused), (Fate.REJECT, ()))
+        reply = await self.send(b"garbage\n")
+        self.assertEqual((reply.fate, reply.refused), (Fate.REJECT, ()))
+
     async def test_many_bad_lines(self) -> None:
         """The answer to very many bad lines is a refusal as well, though nobody holds it."""
         reply = await self.send(b"garbage\n" * 100_000)
@@ -261,6 +284,20 @@ class GatewayTests(InfluxdCase):
             self.assertEqual((answer.status, answer.body), (theirs.status, theirs.body))
             error = dict(answer.headers)[b"X-Influxdb-Error"].decode("latin-1")
             self.assertEqual(error, theirs.headers["x-influxdb-error"].replace("\0", " "))
+
+    async def test_all_refused(self) -> None:
+        """A hundred writers whose every line is refused hear influxd's own words about their own, at one write each."""
+        self.influxd.write("telemetry", b"m f=1 1")
+        upstream = Counted(self.upstream())
+        writes = Writes(upstream, reactor)
+
+        def write(number: int) -> Deferred[Answer]:
+            return writes.write(Write(V1, TELEMETRY), b'm,w=%d f="x" %d' % (number, number), None, number)
+
+        answers = await gatherResults([write(number) for number in range(101)])
+        theirs = self.influxd.write("telemetry", b'm f="x" 1')
+        self.assertEqual({(answer.status, answer.body) for answer in answers}, {(theirs.status, theirs.body)})
+        self.assertEqual(upstream.sends, 1 + (1 + 100))
 
     async def test_pass_through(self) -> None:
         """A query and its answer pass through as they are, compressed if the stranger asks for it."""

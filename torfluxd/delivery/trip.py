@@ -102,7 +102,7 @@ class Trip:
         if reply.fate is Fate.DELIVERED:
             await lease.delivered()
         else:
-            points = lease.batch.points
+            points = sum(refusal.points for refusal in reply.refused) or lease.batch.points
             _log.warn("Points refused for their content: {points}; {reason}", points=points, reason=reply.reason)
             await lease.rejected(reply.reason, reply.refused)
         self._settled(lease.position)

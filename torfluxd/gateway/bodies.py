@@ -14,8 +14,10 @@ from twisted.internet.defer import Deferred
 
 from torfluxd.boundaries import Answer, Fate, Reply
 from torfluxd.gateway.answers import WRITTEN, too_large, unavailable
+from torfluxd.influx.api import Api
 from torfluxd.influx.check import Checked, are_plain, check
 from torfluxd.influx.dialect import Write
+from torfluxd.influx.grammar import GRAMMARS, Grammar
 from torfluxd.influx.stamp import Stamper, Timestamps, stamp_lines
 
 __all__ = ["Bodies", "Body", "Load", "join"]
@@ -87,10 +89,12 @@ class Bodies:
     """Reads bodies.
 
     :param stamper: gives lines without a time theirs.
+    :param grammar: of the InfluxDB that the lines are for.
     """
 
-    def __init__(self, stamper: Stamper) -> None:
+    def __init__(self, stamper: Stamper, grammar: Grammar = GRAMMARS[Api.V1]) -> None:
         self._stamper = stamper
+        self._grammar = grammar
 
     def read_together(self, bodies: Sequence[Body]) -> Load | None:
         """Read bodies that nobody has read yet, if all their lines are plain and have a time.
@@ -101,7 +105,7 @@ class Bodies:
         if any(body.lines is not None or body.write.precision != precision for body in bodies):
             return None
         raw = b"\n".join([body.raw for body in bodies])
-        if not are_plain(raw, precision):
+        if not are_plain(raw, precision, self._grammar):
             return None
         return Load(bodies, stamp_lines(raw, 0, precision, Timestamps.ALL), raw.count(b"\n") + 1)
 
@@ -112,7 +116,7 @@ class Bodies:
         """
         if body.lines is None:
             write = body.write
-            checked = check(body.raw, write.precision)
+            checked = check(body.raw, write.precision, self._grammar)
             if checked.bad:
                 body.told = _told_of_bad_lines(write, checked)
             if checked.bad and write.is_whole:

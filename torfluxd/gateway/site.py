@@ -24,6 +24,7 @@ from torfluxd.gateway.safekeeping import HomeUpstream, Safekeeping
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.account import Account
 from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent, influxdb_endpoint
+from torfluxd.influx.api import Api
 from torfluxd.influx.direct import DirectPoster
 from torfluxd.influx.passthrough import HttpPassThrough
 from torfluxd.influx.upstream import HttpUpstream
@@ -86,7 +87,7 @@ class InfluxdbSite:
         self._safekeeping = Safekeeping(live, self._homes, complaints)
         self._spool: DiskSpool | None = None
         self._couriers: Couriers | None = None
-        writes = Writes(self._safekeeping, reactor)
+        writes = Writes(self._safekeeping, reactor, api=Api.V1 if account is None else account.api)
         self._routes = Routes(Policy(expose), writes, HttpPassThrough(self._agent, url, reactor), complaints)
 
     def plan(self, head: Head) -> Plan:

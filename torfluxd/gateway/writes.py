@@ -16,7 +16,9 @@ from torfluxd.boundaries import Answer, Upstream
 from torfluxd.gateway.answers import WRITTEN, too_large
 from torfluxd.gateway.bodies import Bodies, Body
 from torfluxd.gateway.lanes import Lanes
+from torfluxd.influx.api import Api
 from torfluxd.influx.dialect import Write
+from torfluxd.influx.grammar import GRAMMARS
 from torfluxd.influx.inflate import GzipFault, inflate
 from torfluxd.influx.stamp import Stamper
 
@@ -34,10 +36,13 @@ class Writes:
     :param upstream: where the lines go.
     :param clock: measures for how long writers who were refused are batched apart.
     :param stamper: gives lines without a time theirs.
+    :param api: in which InfluxDB is spoken to: what is a good line follows it.
     """
 
-    def __init__(self, upstream: Upstream, clock: IReactorTime, stamper: Stamper | None = None) -> None:
-        self._lanes = Lanes(upstream, clock, Bodies(stamper or Stamper()))
+    def __init__(
+        self, upstream: Upstream, clock: IReactorTime, stamper: Stamper | None = None, api: Api = Api.V1
+    ) -> None:
+        self._lanes = Lanes(upstream, clock, Bodies(stamper or Stamper(), GRAMMARS[api]))
 
     def write(self, write: Write, body: bytes, content_encoding: bytes | None, writer: Hashable) -> Deferred[Answer]:
         """Write the lines of one body.

@@ -1,4 +1,6 @@
-r"""Line protocol, read: which lines of a body influxd 1.6.7 would take, and why not the others.
+r"""Line protocol, read: which lines of a body InfluxDB would take, and why not the others.
+
+Which InfluxDB that is says a :class:`~torfluxd.influx.grammar.Grammar`: the vendor's. By default it is influxd 1.6.7.
 
 A body is checked as a whole by google-re2, in linear time whatever is in it; only what is not plain is looked at line
 by line. Every line we take, influxd takes, alone and in any company: it has no line break and no open quote or escape
@@ -12,14 +14,14 @@ tags are not sorted or begin alike; Python's `re` alone takes 1.2 for the gramma
 from __future__ import annotations
 
 import re
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
-import re2
 from attrs import field, frozen
 
+from torfluxd.influx.api import Api
 from torfluxd.influx.dialect import BadLine, Precision
-from torfluxd.influx.line import KEY_JOINT_BYTES, MAX_INTEGER, MAX_KEY_BYTES, MAX_TIME_NS, MIN_INTEGER
+from torfluxd.influx.grammar import GRAMMARS, Grammar, compiled
+from torfluxd.influx.line import KEY_JOINT_BYTES, MAX_KEY_BYTES
 from torfluxd.influx.refusal import line_end, refusal, stricter_refusal
 from torfluxd.influx.stamp import NANOSECONDS, Timestamps
 
@@ -44,6 +46,8 @@ SHOWN_BYTES: Final = 1024
 TOO_MANY: Final = "too many bad or unusual lines before this one: the rest of the body was not read"
 NOT_NAMED: Final = "malformed line"
 
+_V1 = GRAMMARS[Api.V1]
+
 _LONGEST_SURE_LINE = MAX_KEY_BYTES - KEY_JOINT_BYTES
 """A line up to here has no key that is too long."""
 
@@ -65,121 +69,7 @@ class Checked:
     bad: tuple[BadLine, ...] = ()
 
 
-# The grammar. All of it is bytes: UTF-8 is checked apart.
-
-_CONTROL = rb"\x00-\x1f\x7f"
-
-
-def _name_character(separators: bytes, but: bytes = b"") -> bytes:
-    r"""A plain character, one with backslashes before it that escape nothing, or a separator with one that does.
-
-    Two backslashes before a separator are read in two ways, see :data:`torfluxd.influx.refusal.BACKSLASHES`.
-    """
-    plain = _CONTROL + separators
-    return rb"(?:[^%b%b\\]|\\+[^%b=\"\\]|\\[%b=\"])" % (but, plain, plain, separators)
-
-
-_MEASUREMENT = rb"%b%b*" % (_name_character(b", ", but=b"#"), _name_character(b", "))
-_TEXT = _name_character(b",= ")
-_TAG_VALUE = rb"(?:=%b*|%b+)" % (_TEXT, _TEXT)
-
-
-def _other_than(name: bytes) -> bytes:
-    """Any text, also none, but not this: nothing, or another beginning, or the same and then other than the rest."""
-    if not name:
-        return rb"%b+" % _TEXT
-    return rb"(?:%b%b*|%c%b)?" % (_name_character(b",= ", but=name[:1]), _TEXT, name[0], _other_than(name[1:]))
-
-
-_KEY = rb"(?:%b%b*|t%b)" % (_name_character(b",= ", but=b"t"), _TEXT, _other_than(b"ime"))
-"""A key that is not `time`. Lines with that name have their own rules: see :mod:`torfluxd.influx.refusal`."""
-
-_STRING = rb'"(?:[^\x00-\x08\x0a-\x1f\x7f"\\]|\\[^\x00-\x08\x0a-\x1f\x7f])*"'
-_BLANKS = rb" [ \t]*"
-
-_ANY_TAGS = rb"(?:,%b=%b)*" % (_KEY, _TAG_VALUE)
-
-# Each tag begins with another letter, in the order of the alphabet, as in sorted tags: so no tag is there twice. RE2
-# cannot compare two tags; this it can see, and at no cost.
-_DISTINCT_TAGS = b"".join(
-    rb"(?:,%c%b=%b)?" % (letter, _other_than(b"ime") if letter == 0x74 else _TEXT + b"*", _TAG_VALUE)
-    for letter in b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
-)
-
-_DIGITS = rb"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
-_ANY_FLOAT = rb"%b(?:[eE][+-]?[0-9]+)?" % _DIGITS
-
-# At most 21 digits before the point and a power of ten below 287: no more than 1.8e308, which is the limit.
-_SURE_FLOAT = (
-    rb"(?:[0-9]{1,21}(?:\.[0-9]*)?|\.[0-9]+)"
-    rb"(?:[eE](?:-[0-9]+|\+?0*(?:1?[0-9]{1,2}|2[0-7][0-9]|28[0-6])))?"
-)
-
-
-def _at_most(limit: int) -> bytes:
-    """A whole number from 0 to a limit: shorter, or smaller in one digit after the same beginning, or the limit."""
-    digits = b"%d" % limit
-    choices = [b"[0-9]{1,%d}" % (len(digits) - 1), digits]
-    for place, digit in enumerate(digits):
-        if digit > 0x30:
-            choices.append(rb"%b[0-%c][0-9]{%d}" % (digits[:place], digit - 1, len(digits) - place - 1))
-    return rb"0*(?:%b)" % b"|".join(choices)
-
-
-def _fields(number: bytes, key: bytes = _KEY) -> bytes:
-    integer = rb"(?:-?%b|-0*%d)i" % (_at_most(MAX_INTEGER), -MIN_INTEGER)
-    value = rb"(?:-?%b|%b|%b|t|T|true|True|TRUE|f|F|false|False|FALSE)" % (number, integer, _STRING)
-    one = rb"%b=%b" % (key, value)
-    return rb"%b(?:,%b)*" % (one, one)
-
-
-def _compiled(pattern: bytes) -> Any:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.never_capture = True
-    return re2.compile(pattern, options)
-
-
-def _time(precision: Precision) -> bytes:
-    return rb"-?%b" % _at_most(MAX_TIME_NS // NANOSECONDS[precision])
-
-
-def _lines(line: bytes) -> bytes:
-    return rb"(?:%b\n)*%b" % (line, line)
-
-
-_PLAIN = rb"%b%b %b" % (_MEASUREMENT, _DISTINCT_TAGS, _fields(_SURE_FLOAT))
-_WITHOUT_TIME = _compiled(_lines(_PLAIN))
-
-
-@cache
-def _with_time(precision: Precision) -> Any:
-    """Plain lines that all have a time."""
-    return _compiled(_lines(rb"%b %b" % (_PLAIN, _time(precision))))
-
-
-@cache
-def _run(tags: bytes, precision: Precision) -> Any:
-    """Lines with such tags, blank lines and comments: as many as there are in a row."""
-    point = rb"%b%b%b%b(?:%b(?:%b *)?)?" % (
-        _MEASUREMENT,
-        tags,
-        _BLANKS,
-        _fields(_SURE_FLOAT),
-        _BLANKS,
-        _time(precision),
-    )
-    line = rb'[ \t]*(?:%b|#[^\n"\\]*)?' % point
-    return _compiled(rb"(?:%b\n)*(?:%b\z)?" % (line, line))
-
-
-_SAFE = _compiled(
-    rb"%b(?:,%b+=%b)*%b%b(?:%b(?:-?[0-9]+ *)?)?"
-    % (_MEASUREMENT, _TEXT, _TAG_VALUE, _BLANKS, _fields(_ANY_FLOAT, _TEXT + b"+"), _BLANKS)
-)
-"""A line that means one thing, whatever its numbers."""
-
-_UNTIDY = _compiled(rb"(?:^|\n)[ \t#\n]|[ \t](?:\n|\z)")
+_UNTIDY = compiled(rb"(?:^|\n)[ \t#\n]|[ \t](?:\n|\z)")
 _TIDYING = re.compile(rb"^(?:[ \t]*+(?:#[^\n]*+)?+(?:\n|\Z))++|^[ \t]++|[ \t]++$", re.MULTILINE)
 
 # For lines that are good but for their keys.
@@ -215,27 +105,30 @@ def _has_short_keys(fields: bytes, limit: int) -> bool:
     return max(map(len, _EQUALS.split(_STRING_VALUES.sub(b"=", fields)))) <= limit
 
 
-def are_plain(lines: bytes, precision: Precision = "ns") -> bool:
+def are_plain(lines: bytes, precision: Precision = "ns", grammar: Grammar = _V1) -> bool:
     """Whether all of a text are good and plain lines, each with its time: then so are they in any other company.
 
     :param lines: separated by newlines, without one at the end.
     :param precision: the unit of their times.
+    :param grammar: of the InfluxDB that is to take them.
     """
-    return not _has_rarities(lines) and bool(_with_time(precision).fullmatch(lines))
+    return not _has_rarities(lines) and bool(grammar.with_time[precision].fullmatch(lines))
 
 
-def check(body: bytes, precision: Precision = "ns") -> Checked:
+def check(body: bytes, precision: Precision = "ns", grammar: Grammar = _V1) -> Checked:
     """Check a body.
 
     :param body: line protocol, as it came.
     :param precision: the unit of its times, which decides which of them InfluxDB can hold.
+    :param grammar: of the InfluxDB that is to take it.
     """
     lines = body.rstrip(b"\n")
     if not _has_rarities(lines):
-        for timestamps, plain in ((Timestamps.ALL, _with_time(precision)), (Timestamps.NONE, _WITHOUT_TIME)):
-            if plain.fullmatch(lines):
-                return Checked(lines, lines.count(b"\n") + 1, timestamps)
-    return _Reading(body, precision).read()
+        if grammar.with_time[precision].fullmatch(lines):
+            return Checked(lines, lines.count(b"\n") + 1, Timestamps.ALL)
+        if grammar.without_time.fullmatch(lines):
+            return Checked(lines, lines.count(b"\n") + 1, Timestamps.NONE)
+    return _Reading(body, precision, grammar).read()
 
 
 def _has_rarities(lines: bytes) -> bool:
@@ -265,8 +158,9 @@ def _has_long_line(lines: bytes) -> bool:
 class _Reading:
     """One body, read in runs of good lines and, between them, line by line."""
 
-    def __init__(self, body: bytes, precision: Precision) -> None:
+    def __init__(self, body: bytes, precision: Precision, grammar: Grammar) -> None:
         self._body = body
+        self._grammar = grammar
         self._precision: Precision = precision
         self._factor = NANOSECONDS[precision]
         self._kept: list[bytes] = []
@@ -291,12 +185,13 @@ class _Reading:
 
     def _take_run(self, start: int, number: int) -> int:
         """Take all good lines that begin here; where they end."""
-        for tags in (_DISTINCT_TAGS, _ANY_TAGS):
-            end: int = _run(tags, self._precision).match(self._body, start).end()
+        grammar = self._grammar
+        for is_sure, runs in ((True, grammar.sure_runs), (False, grammar.any_runs)):
+            end: int = runs[self._precision].match(self._body, start).end()
             if end > start:
                 run = self._body[start:end]
                 tidy = (_TIDYING.sub(b"", run) if _UNTIDY.search(run) else run).rstrip(b"\n")
-                if tags is _DISTINCT_TAGS and not _has_rarities(tidy):
+                if is_sure and not _has_rarities(tidy):
                     self._kept += [tidy] if tidy else []
                 else:
                     self._take_lines(run, number)
@@ -334,8 +229,8 @@ class _Reading:
             self._kept.append(line.rstrip(b" \t"))
 
     def _reason(self, line: bytes) -> str | None:
-        reason = refusal(line, self._factor)
-        if reason is None and not (_SAFE.fullmatch(line) and _is_utf8(line)):
+        reason = refusal(line, self._factor, self._grammar.rules)
+        if reason is None and not (self._grammar.safe.fullmatch(line) and _is_utf8(line)):
             reason = stricter_refusal(line)
         return reason
 

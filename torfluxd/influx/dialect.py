@@ -22,6 +22,7 @@ __all__ = [
     "Precision",
     "Write",
     "go_json",
+    "is_too_long",
     "read_bucket",
     "read_parameters",
     "retry_after",
@@ -29,6 +30,10 @@ __all__ = [
 
 Precision = Literal["ns", "u", "ms", "s", "m", "h", "auto"]
 """The unit of the timestamps of a write, in the words of 1.x; `auto` is 3.x's: each time tells its unit by its size."""
+
+MAX_NAME_BYTES = 255
+"""How long the name of a database, or of a retention policy, can be: 1.x creates none that is longer (tried), and 3.8
+takes 64 characters for both. So what is for a longer one is for nowhere, and need not wait in a spool."""
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -139,12 +144,19 @@ def read_parameters(query: bytes) -> dict[bytes, bytes]:
 def read_bucket(name: bytes) -> Destination:
     """The database and the retention policy of a bucket's name, `db` or `db/rp`, as 1.8 parts it.
 
-    :raises ValueError: it is not UTF-8, or there is no database in it.
+    :raises ValueError: it is not UTF-8, there is no database in it, or one of them is too long to be anywhere.
     """
     database, _, retention_policy = name.decode("utf-8").partition("/")
     if not database:
         raise ValueError("a bucket has a name")
+    if is_too_long(database) or is_too_long(retention_policy):
+        raise ValueError("no bucket has so long a name")
     return Destination(database, retention_policy or None)
+
+
+def is_too_long(name: str) -> bool:
+    """Whether no database and no retention policy can have this name."""
+    return len(name.encode("utf-8")) > MAX_NAME_BYTES
 
 
 def go_json(text: str) -> bytes:

@@ -12,7 +12,16 @@ from http import HTTPStatus
 from typing import Final
 
 from torfluxd.boundaries import Answer, Destination, Fate, Reply
-from torfluxd.influx.dialect import BadLine, Dialect, Precision, Write, go_json, read_parameters, retry_after
+from torfluxd.influx.dialect import (
+    BadLine,
+    Dialect,
+    Precision,
+    Write,
+    go_json,
+    is_too_long,
+    read_parameters,
+    retry_after,
+)
 from torfluxd.influx.said import PARTIAL, read_said
 
 __all__ = ["V1"]
@@ -51,12 +60,16 @@ def _read_write(query: bytes) -> Write | Answer:
         return _refuse(HTTPStatus.BAD_REQUEST, "names of databases and retention policies are UTF-8")
     if not database:
         return _refuse(HTTPStatus.BAD_REQUEST, "database is required")
+    if is_too_long(database):
+        return _refuse(HTTPStatus.NOT_FOUND, f"database not found: {json.dumps(database, ensure_ascii=False)}")
     unit = parameters.get(b"precision", b"")
     if unit not in _PRECISIONS:
         quoted = json.dumps(unit.decode("utf-8", "replace"))
         return _refuse(HTTPStatus.BAD_REQUEST, f"invalid precision {quoted} (use n, u, ms, s, m or h)")
     if parameters.get(b"consistency", b"").decode("utf-8", "replace").lower() not in _CONSISTENCIES:
         return _refuse(HTTPStatus.BAD_REQUEST, "invalid consistency level")
+    if is_too_long(retention_policy):
+        return _refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"retention policy not found: {retention_policy}")
     return Write(V1, Destination(database, retention_policy or None), _PRECISIONS[unit])
 
 

@@ -7,6 +7,7 @@ and the lines are worth keeping until then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.client import responses
@@ -15,12 +16,14 @@ from torfluxd.boundaries import Fate, Header, Reply
 from torfluxd.influx.api import Api
 from torfluxd.influx.said import Said, read_said
 
-__all__ = ["classify"]
+__all__ = ["classify", "why_all_refused"]
 
 MAX_RETRY_AFTER_SECONDS = 3600
 """The longest wait that the other side can ask of us."""
 
-_SHOWN = {b"content-type": b"Content-Type", b"x-influxdb-error": b"X-Influxdb-Error"}
+_ERROR_HEADER = b"X-Influxdb-Error"
+
+_SHOWN = {b"content-type": b"Content-Type", b"x-influxdb-error": _ERROR_HEADER}
 """The headers of an answer that a writer may see, as InfluxDB writes them."""
 
 _WITHOUT_NUL = bytes.maketrans(b"\0", b" ")
@@ -34,6 +37,15 @@ _OWN_HEADERS = {
 }
 """By which an InfluxDB is known even when its answer is too long to be held. 1.x sets its own with every error of a
 write, 3.x with every answer."""
+
+_DROPPED = re.compile(
+    r"partial write: (field type conflict|invalid field name|invalid tag key|points beyond retention policy)"
+    r"(?:: .*)? dropped=([0-9]+)",
+    re.DOTALL,
+)
+"""How 1.x tells that it stored some points and dropped others. For these causes it never counts too many (tried, and
+read in `tsdb/shard.go` and `coordinator/points_writer.go` of 1.6); too few where they lie in several shards, or none
+where a line is bad."""
 
 _DELIVERED = Reply(Fate.DELIVERED, status=HTTPStatus.NO_CONTENT)
 
@@ -63,6 +75,21 @@ def classify(status: int, headers: Sequence[Header], body: bytes, api: Api = Api
         body=body,
         retry_after_seconds=_retry_after_seconds(fields.get(b"retry-after", b"")),
     )
+
+
+def why_all_refused(reply: Reply, points: int) -> str:
+    """Why 1.x refused every single point of a batch, in its own fixed words; empty if it did not, or that is not sure.
+
+    Where the points have several faults, it is that of the first one that it looked at.
+
+    :param reply: as :func:`classify` gives it back.
+    :param points: how many the batch had.
+    """
+    if reply.status != HTTPStatus.BAD_REQUEST or _ERROR_HEADER not in dict(reply.headers) or not reply.body:
+        return ""  # It is not InfluxDB's, or not whole: then a name out of the batch may stand at its end.
+    said = read_said((), reply.body)
+    found = None if said is None or not said.is_v1 else _DROPPED.fullmatch(said.text)
+    return found[1] if found is not None and found[2] == str(points) else ""
 
 
 def _fate(status: int, fields: dict[bytes, bytes], said: Said | None, api: Api) -> tuple[Fate, str]:

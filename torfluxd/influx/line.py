@@ -40,6 +40,9 @@ FieldValue = bool | int | float | str
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 """What an integer field can hold: 64 bits with sign."""
 
+MAX_UNSIGNED = 2**64 - 1
+"""What an unsigned integer field can hold, in 2.x and 3.x."""
+
 MIN_TIME_NS, MAX_TIME_NS = -(2**63) + 2, 2**63 - 2
 """The times a point can have, in nanoseconds since 1970. InfluxDB keeps the outermost 64-bit integers for itself."""
 

@@ -2,7 +2,7 @@ r"""Why a line is refused: in influxd's own words where influxd would refuse it,
 
 Slow, and only for lines that :mod:`torfluxd.influx.check` refuses. The order of the questions is influxd 1.6.7's,
 because its first answer is the one that is shown (tried, and read in ``models/points.go``): the measurement, the tags,
-the fields one after the other, the time.
+the fields one after the other, the time. Those of 2.x and 3.x have the words of 1.x where they have none of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import re
 from math import isinf
 from typing import Final
 
-from torfluxd.influx.line import KEY_JOINT_BYTES, MAX_KEY_BYTES, MAX_TIME_NS, MIN_TIME_NS
+from torfluxd.influx.line import KEY_JOINT_BYTES, MAX_KEY_BYTES, MAX_TIME_NS, MAX_UNSIGNED, MIN_TIME_NS
+from torfluxd.influx.rules import Rules
 
 __all__ = ["STRICTER", "line_end", "refusal", "stricter_refusal"]
 
@@ -56,6 +57,8 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+("?+)', re.DOTALL)
 _BOOLEAN = re.compile(rb"t|T|true|True|TRUE|f|F|false|False|FALSE")
 _INTEGER = re.compile(rb"-?+[0-9]++i")
 _FLOAT = re.compile(rb"-?+(?=\.?+[0-9])[0-9]*+\.?+[0-9]*+(?:[eE][+-]?+[0-9]++)?+")
+_UNSIGNED = re.compile(rb"[0-9]++u")
+_HALF_NUMBER = re.compile(rb"-?+\.|[^.]*+\.(?![0-9])")
 _FLOAT_LIKE = re.compile(rb"-?+(?:[0-9.]|[eE][+-]?+)++")
 _TIME_OF = '"time" on measurement "{}" is invalid'
 _TIME = re.compile(rb"-?+[0-9]*+(?= |\n|\Z)")
@@ -106,21 +109,22 @@ def _end(pattern: re.Pattern[bytes], text: bytes, position: int) -> int:
     return position if found is None else found.end()
 
 
-def refusal(line: bytes, factor: int) -> str | None:
-    """Why influxd refuses a line, or None if it takes it.
+def refusal(line: bytes, factor: int, rules: Rules) -> str | None:
+    """Why InfluxDB refuses a line, or None if it takes it.
 
-    :param line: as influxd cuts it out of its body, without blanks before it.
+    :param line: as InfluxDB cuts it out of its body, without blanks before it.
     :param factor: nanoseconds in one unit of its time.
+    :param rules: what that InfluxDB takes.
     """
     try:
-        key_end, tags = _scan_key(line)
-        fields_end, fields = _scan_fields(line, _end(_BLANK, line, key_end), key_end)
+        key_end, tags = _scan_key(line, rules)
+        fields_end, fields = _scan_fields(line, _end(_BLANK, line, key_end), key_end, rules)
         _scan_time(line, _end(_BLANK, line, fields_end), factor)
     except _RefusedError as refused:
         return str(refused)
     if b"time" in tags:
         return f"invalid tag key: input tag {_TIME_OF.format(_measurement(line))}"
-    if set(fields) == {b"time"}:
+    if set(fields) == {b"time"} or (b"time" in fields and not rules.time_beside):
         return f"invalid field name: input field {_TIME_OF.format(_measurement(line))}"
     return None
 
@@ -141,7 +145,7 @@ def _measurement(line: bytes) -> str:
     return _SEPARATOR.split(line, 1)[0].decode("utf-8", "replace")
 
 
-def _scan_key(line: bytes) -> tuple[int, list[bytes]]:
+def _scan_key(line: bytes, rules: Rules) -> tuple[int, list[bytes]]:
     """Where measurement and tags end, and the keys of the tags."""
     if line.startswith(b","):
         raise _RefusedError("missing measurement")
@@ -156,6 +160,9 @@ def _scan_key(line: bytes) -> tuple[int, list[bytes]]:
             raise _RefusedError("invalid tag format")
     if found is None:
         raise _RefusedError("missing fields")
+    for key in keys:
+        if key in rules.reserved_tags:
+            raise _RefusedError(f'cannot use reserved tag key "{key.decode("ascii")}"')
     if len(set(keys)) != len(keys):
         raise _RefusedError("duplicate tags")
     if found.start() > MAX_KEY_BYTES:
@@ -173,7 +180,7 @@ def _scan_tag_key(line: bytes, start: int) -> re.Match[bytes]:
     return found
 
 
-def _scan_fields(line: bytes, start: int, key_size: int) -> tuple[int, list[bytes]]:
+def _scan_fields(line: bytes, start: int, key_size: int, rules: Rules) -> tuple[int, list[bytes]]:
     """Where the fields end, and their keys."""
     keys = []
     position = key_start = start
@@ -183,7 +190,7 @@ def _scan_fields(line: bytes, start: int, key_size: int) -> tuple[int, list[byte
         special = line[position : position + 1]
         if special == b"=":
             keys.append(line[key_start:position])
-            position = _scan_value(line, position)
+            position = _scan_value(line, position, rules)
         elif special == b",":
             commas += 1
             position = key_start = position + 1
@@ -206,7 +213,7 @@ def _scan_string(line: bytes, start: int) -> int:
     return found.end()
 
 
-def _scan_value(line: bytes, equals: int) -> int:
+def _scan_value(line: bytes, equals: int, rules: Rules) -> int:
     """Where the value ends that begins after this equals sign."""
     if line[equals - 1 : equals] in (b" ", b",") and line[equals - 2 : equals - 1] != b"\\":
         raise _RefusedError("missing field key")
@@ -218,19 +225,30 @@ def _scan_value(line: bytes, equals: int) -> int:
     end = _end(_TOKEN, line, equals + 1)
     token = line[equals + 1 : end]
     if first in b"0123456789.-Nn":
-        _check_number(token)
+        _check_number(token, rules)
     elif not _BOOLEAN.fullmatch(token):
         raise _RefusedError("invalid boolean")
     return end
 
 
-def _check_number(token: bytes) -> None:
+def _check_number(token: bytes, rules: Rules) -> None:
     if _INTEGER.fullmatch(token):
         _check_integer(token[:-1], "unable to parse integer {}: ")
+    elif rules.unsigned and _UNSIGNED.fullmatch(token):
+        _check_unsigned(token[:-1])
     elif not _FLOAT_LIKE.fullmatch(token) or token.count(b".") > 1 or token in (b".", b"-."):
         raise _RefusedError("invalid number")
     elif not _FLOAT.fullmatch(token) or isinf(float(token)):
         raise _RefusedError("invalid float")
+    elif not rules.half_numbers and _HALF_NUMBER.match(token):
+        raise _RefusedError("invalid number")
+
+
+def _check_unsigned(digits: bytes) -> None:
+    text = digits.decode("ascii")
+    if len(text.lstrip("0")) > 20 or int(text.lstrip("0") or "0") > MAX_UNSIGNED:
+        parsing = f'strconv.ParseUint: parsing "{text}": value out of range'
+        raise _RefusedError(f"unable to parse unsigned {text}: {parsing}")
 
 
 def _check_integer(digits: bytes, opening: str) -> int:

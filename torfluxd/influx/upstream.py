@@ -13,11 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from torfluxd.boundaries import Batch, Fate, Header, Reply, Upstream
+from torfluxd.boundaries import Batch, Fate, Header, Refusal, Reply, Upstream
 from torfluxd.errors import UpstreamError
 from torfluxd.influx.account import Account, cure
 from torfluxd.influx.api import Api, write_target
-from torfluxd.influx.fate import classify
+from torfluxd.influx.fate import classify, why_all_refused
 from torfluxd.influx.post import Posted, Poster
 from torfluxd.influx.settle import settle
 
@@ -55,8 +55,14 @@ class HttpUpstream:
         self._organisation = "" if account is None else account.organisation
 
     def send(self, batch: Batch) -> Deferred[Reply]:
-        """Send one batch, once; see :meth:`torfluxd.boundaries.Upstream.send`."""
-        return self.post_write(write_target(self._api, batch.destination, self._organisation), batch.lines)
+        """Send one batch, once; see :meth:`torfluxd.boundaries.Upstream.send`.
+
+        Where 1.x says that it refused every point, so does the reply, in
+        :attr:`~torfluxd.boundaries.Reply.refused`; which of them it refused otherwise, InfluxDB does not tell.
+        """
+        target = write_target(self._api, batch.destination, self._organisation)
+        sent = self.post_write(target, batch.lines)
+        return sent.addCallback(_with_refused, batch) if self._api is Api.V1 else sent
 
     def post_write(self, target: bytes, lines: bytes) -> Deferred[Reply]:
         """Send lines to a request target, once.
@@ -76,6 +82,14 @@ class HttpUpstream:
         if reply.status in _REFUSED_CREDENTIAL:
             self._account.credential.refused()
         return evolve(reply, reason=f"{reply.reason}: {advice}") if advice else reply
+
+
+def _with_refused(reply: Reply, batch: Batch) -> Reply:
+    """The reply, with the whole batch as refused if all of it is."""
+    if reply.fate is not Fate.REJECT:
+        return reply
+    cause = why_all_refused(reply, batch.points)
+    return evolve(reply, refused=(Refusal(batch.lines, batch.points, cause),)) if cause else reply
 
 
 def _postpone(failure: Failure) -> Reply:
