@@ -43,7 +43,7 @@ class DeliveryTests(TestCase):
         bounds = Bounds(lend_points=10_000, lend_bytes=1024 * 1024)
         self.spool = await DiskSpool.open(self.path, reactor, OneThread(reactor), self.fail, bounds)
         self.addCleanup(self.spool.close)
-        self.upstream = Counted(HttpUpstream(AgentPoster(agent, url, reactor), reactor))
+        self.upstream = Counted(HttpUpstream(AgentPoster(agent, url, reactor)))
         self.couriers = Couriers(self.spool, Sieve(self.upstream), reactor, lambda _: 0.05, lambda _: None)
         self.addCleanup(self.couriers.stop, 0)
 

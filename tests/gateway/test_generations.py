@@ -28,7 +28,7 @@ class GenerationsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect nothing yet."""
         self.far = FarSide()
-        upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor)
+        upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor))
         self.writes = Writes(upstream, self.far.reactor)
 
     def begin(self, write: Write, body: bytes) -> Deferred[Answer]:

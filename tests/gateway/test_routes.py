@@ -36,7 +36,7 @@ class RoutesCase(SynchronousTestCase):
         """Connect nothing yet."""
         self.far = FarSide()
         complaints = Complaints(Clock())
-        upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor)
+        upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor))
         writes = Writes(Safekeeping(upstream, Homes(), complaints), self.far.reactor)
         pass_through = HttpPassThrough(self.far.agent, self.far.url, self.far.reactor)
         self.routes = Routes(Policy(self.expose), writes, pass_through, complaints)

@@ -36,7 +36,7 @@ class WritesCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect nothing yet."""
         self.far = FarSide()
-        upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor)
+        upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor))
         safekeeping = Safekeeping(upstream, Homes(), Complaints(self.far.reactor))
         self.writes = Writes(safekeeping, self.far.reactor, Stamper(0, lambda: STAMP))
 

@@ -45,13 +45,13 @@ class AccountTests(InfluxdCase):
         credential = Credential(CredentialOptions(None, "w", self.password), Api.V1, {}, self.clock)
         credential.load()
         poster = AgentPoster(self.agent(self.influxd.url), parse_influxdb_url(self.influxd.url), reactor)
-        return HttpUpstream(poster, reactor, account=Account(credential))
+        return HttpUpstream(poster, account=Account(credential))
 
     async def test_credential(self) -> None:
         """The vendor's credential lets writes in; without it nothing is lost, only postponed."""
         await self.assert_stores(self.upstream())
         url = parse_influxdb_url(self.influxd.url)
-        reply = await HttpUpstream(AgentPoster(self.agent(self.influxd.url), url, reactor), reactor).send(BATCH)
+        reply = await HttpUpstream(AgentPoster(self.agent(self.influxd.url), url, reactor)).send(BATCH)
         self.assertEqual((reply.fate, reply.status), (Fate.POSTPONE, 401))
 
     async def test_not_allowed(self) -> None:

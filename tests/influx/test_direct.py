@@ -9,7 +9,7 @@ from tests.influx.far_side import Connection
 from torfluxd.boundaries import Reply
 from torfluxd.influx.agent import IDLE_CONNECTIONS, IDLE_SECONDS, influxdb_endpoint
 from torfluxd.influx.direct import MAX_ANSWER_HEAD_BYTES, DirectPoster
-from torfluxd.influx.upstream import HttpUpstream
+from torfluxd.influx.upstream import ANSWER_SECONDS
 
 BATCH = long_way.BATCH
 
@@ -17,12 +17,11 @@ BATCH = long_way.BATCH
 class DirectCase(long_way.UpstreamCase):
     """The same upstream, by the short way."""
 
-    def setUp(self) -> None:
-        """Connect nothing yet."""
-        super().setUp()
-        endpoint = influxdb_endpoint(self.far.reactor, self.far.url)
-        self.poster = DirectPoster(endpoint, self.far.url, self.far.reactor)
-        self.upstream = HttpUpstream(self.poster, self.far.reactor)
+    poster: DirectPoster
+
+    def make_poster(self) -> DirectPoster:
+        """What carries the requests."""
+        return DirectPoster(influxdb_endpoint(self.far.reactor, self.far.url), self.far.url, self.far.reactor)
 
 
 class DirectWireTests(DirectCase, long_way.WireTests):
@@ -61,15 +60,6 @@ class DirectNoAnswerTests(DirectCase, long_way.NoAnswerTests):
             connection.say(nonsense)
             self.assert_postponed(reply, "there was no answer: what answers does not speak HTTP")
             self.assertTrue(connection.is_closed)
-
-    def test_deadline_can_be_chosen(self) -> None:
-        """Through Tor, an answer takes longer."""
-        self.upstream = HttpUpstream(self.poster, self.far.reactor, timeout_seconds=90)
-        reply, _ = self.sent()
-        self.far.reactor.advance(89)
-        self.assertNoResult(reply)
-        self.far.reactor.advance(1)
-        self.assert_postponed(reply, "there was no answer within 90 seconds")
 
     def test_no_timer_remains(self) -> None:
         """After an answer, no deadline is left to fire."""
@@ -119,6 +109,12 @@ class KeptConnectionTests(DirectCase):
         self.assertTrue(self.sends_over(connection))
         self.assertTrue(self.sends_over(connection))
 
+    def test_nothing_waits_on_it(self) -> None:
+        """An idle connection has no deadline but its own."""
+        _, connection = self.answered()
+        self.far.reactor.pump([ANSWER_SECONDS / 10] * 11)
+        self.assertFalse(connection.is_closed)
+
     def test_an_interim_response(self) -> None:
         """A `100 Continue` before the answer is no answer, and changes nothing."""
         reply, connection = self.sent()
@@ -162,7 +158,7 @@ class KeptConnectionTests(DirectCase):
 
     def test_asks_to_close(self) -> None:
         """One whose server says that it closes is not used again."""
-        for head in (b"HTTP/1.1 204 No\r\nConnection: close\r\n\r\n", b"HTTP/1.0 204 No\r\n\r\n"):
+        for head in (b"HTTP/1.1 204 No\r\ncONNECTION: close\r\n\r\n", b"HTTP/1.0 204 No\r\n\r\n"):
             reply, connection = self.sent()
             connection.say(head)
             self.successResultOf(reply)

@@ -15,7 +15,7 @@ from torfluxd.boundaries import Batch, Destination, Fate, Reply
 from torfluxd.influx.account import Account
 from torfluxd.influx.api import Api
 from torfluxd.influx.credential import Credential, CredentialOptions
-from torfluxd.influx.post import MAX_ANSWER_BYTES, AgentPoster
+from torfluxd.influx.post import MAX_ANSWER_BYTES, AgentPoster, Poster
 from torfluxd.influx.upstream import ANSWER_SECONDS, HttpUpstream
 
 LINES = b"cpu load=0.5 1\ncpu load=0.6 2\n"
@@ -31,7 +31,12 @@ class UpstreamCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect nothing yet."""
         self.far = FarSide(self.address)
-        self.upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor)
+        self.poster = self.make_poster()
+        self.upstream = HttpUpstream(self.poster)
+
+    def make_poster(self) -> Poster:
+        """What carries the requests."""
+        return AgentPoster(self.far.agent, self.far.url, self.far.reactor)
 
     def sent(self, batch: Batch = BATCH) -> tuple[Deferred[Reply], Connection]:
         """Send a batch over a new connection."""
@@ -79,7 +84,7 @@ class WireTests(UpstreamCase):
     def test_raw_target(self) -> None:
         """A target is sent as it is."""
         for target in (b"/write?db=%2f%2F+a;b&&db", b"/a%7eb/%3B;c?d=e?f", b"//write"):
-            self.upstream.post_write(target, b"")
+            self.poster.post(target, (), b"", 1)
             self.assertEqual(self.far.accept().received().split()[1], target)
 
     def test_no_lines(self) -> None:
@@ -254,9 +259,7 @@ class NoAnswerTests(UpstreamCase):
 
     def test_deadline_can_be_chosen(self) -> None:
         """Through Tor, an answer takes longer."""
-        upstream = HttpUpstream(
-            AgentPoster(self.far.agent, self.far.url, self.far.reactor), self.far.reactor, timeout_seconds=90
-        )
+        upstream = HttpUpstream(self.poster, timeout_seconds=90)
         reply = upstream.send(BATCH)
         self.far.accept()
         self.far.reactor.advance(89)
@@ -325,7 +328,7 @@ class AccountCase(SynchronousTestCase):
         self.credential.load()
         account = Account(self.credential, api, "vendor" if api is Api.V2 else "")
         poster = AgentPoster(self.far.agent, self.far.url, self.far.reactor)
-        self.upstream = HttpUpstream(poster, self.far.reactor, account=account)
+        self.upstream = HttpUpstream(poster, account=account)
 
     def reply(self, status: int, *headers: bytes, body: bytes = b"") -> Reply:
         """The reply when the server answers like this."""
@@ -446,6 +449,6 @@ class CureTests(AccountCase):
     def test_strangers_gateway(self) -> None:
         """Who writes to somebody else's gateway is not told of options that he has not."""
         far = FarSide()
-        reply = HttpUpstream(AgentPoster(far.agent, far.url, far.reactor), far.reactor).send(BATCH)
+        reply = HttpUpstream(AgentPoster(far.agent, far.url, far.reactor)).send(BATCH)
         far.accept().respond(401)
         self.assertEqual(self.successResultOf(reply).reason, "it answered 401 Unauthorized")

@@ -102,7 +102,7 @@ class InfluxdCase(TestCase):
     def upstream(self, address: str = "", trust_root: Certificate | None = None) -> HttpUpstream:
         """An upstream to influxd, or to an address."""
         address = address or self.influxd.url
-        return HttpUpstream(AgentPoster(self.agent(address, trust_root), parse_influxdb_url(address), reactor), reactor)
+        return HttpUpstream(AgentPoster(self.agent(address, trust_root), parse_influxdb_url(address), reactor))
 
     async def listen(self, endpoint: IStreamServerEndpoint, factory: IProtocolFactory | None = None) -> int:
         """Listen until the end, by default in front of influxd.

@@ -33,7 +33,7 @@ class VictoriaTests(TestCase):
         agent = influxdb_agent(reactor, url)
         self.addCleanup(agent.close)
         account = Account(Credential(CredentialOptions(), api, {}, Clock()), api, "vendor" if api is Api.V2 else "")
-        upstream = HttpUpstream(AgentPoster(agent, url, reactor), reactor, account=account)
+        upstream = HttpUpstream(AgentPoster(agent, url, reactor), account=account)
         return await upstream.send(Batch(Destination("telemetry"), lines, 1))
 
     async def test_stored(self) -> None:

@@ -43,6 +43,11 @@ MIN_BATCH_BYTES = 64 * 1024
 (nginx's `client_max_body_size` is 1 MiB)."""
 
 
+KEPT_LANES = 64
+"""How many lanes are kept when they are idle: more destinations than a vendor has. Strangers can think of any number,
+and theirs are made anew for each write."""
+
+
 @define(eq=False)
 class _Queue:
     """Bodies that wait to be joined: one of each writer in turn, as many as fit into one write."""
@@ -83,14 +88,14 @@ class _Common:
     :ivar send: sends one batch; ends as :meth:`torfluxd.boundaries.Upstream.send` does.
     :ivar bodies: reads them.
     :ivar suspects: who was refused lately.
-    :ivar forget: called with a lane when nothing is left to do.
+    :ivar rest: called with a lane when nothing is left to do.
     :ivar max_bytes: how much one joined write holds, so that it is not refused for its size.
     """
 
     send: Callable[[Batch], Deferred[Reply]]
     bodies: Bodies
     suspects: Suspects
-    forget: Callable[[_Lane], None]
+    rest: Callable[[_Lane], None]
     max_bytes: int = MAX_BATCH_BYTES
 
 
@@ -109,12 +114,14 @@ class _Lane:
         self._alone: deque[Body] = deque()
         self._groups = (self._take_many, self._take_part, self._take_marked, self._take_alone)
         self._turn = 0
+        self._waiting = 0
         self._in_flight = False
         self._going_on = False
 
     def take(self, body: Body) -> None:
         """Carry a body: at once when nothing is in flight, else with the next write."""
         suspects = self._common.suspects
+        self._waiting += 1
         if not suspects:  # as almost always
             self._many.put(body)
         elif suspects.has_writer(body.writer):
@@ -142,10 +149,17 @@ class _Lane:
                 self._common.send(batch).addCallback(self._answered, load)
         self._going_on = False
         if not self._in_flight:
-            self._common.forget(self)
+            self._common.rest(self)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self._in_flight
 
     def _next(self) -> Sequence[Body]:
         """The bodies of the next write, of the group whose turn it is among those that have any."""
+        if not self._waiting and not self._parts:
+            return ()
         for _ in self._groups:
             take = self._groups[self._turn]
             self._turn = (self._turn + 1) % len(self._groups)
@@ -154,16 +168,23 @@ class _Lane:
         return ()
 
     def _take_many(self) -> Sequence[Body]:
-        return self._many.take(self._common.max_bytes)
+        bodies = self._many.take(self._common.max_bytes)
+        self._waiting -= len(bodies)
+        return bodies
 
     def _take_part(self) -> Sequence[Body]:
         return self._parts.pop() if self._parts else ()
 
     def _take_marked(self) -> Sequence[Body]:
-        return self._marked.take(self._common.max_bytes)
+        bodies = self._marked.take(self._common.max_bytes)
+        self._waiting -= len(bodies)
+        return bodies
 
     def _take_alone(self) -> Sequence[Body]:
-        return (self._alone.popleft(),) if self._alone else ()
+        if not self._alone:
+            return ()
+        self._waiting -= 1
+        return (self._alone.popleft(),)
 
     def _load(self, bodies: Sequence[Body]) -> Load:
         """Read bodies. Whoever has no good lines has his answer now."""
@@ -218,12 +239,12 @@ class Lanes:
     """
 
     def __init__(self, upstream: Upstream, clock: IReactorTime, bodies: Bodies) -> None:
-        self._common = _Common(upstream.send, bodies, Suspects(clock), self._forget)
+        self._common = _Common(upstream.send, bodies, Suspects(clock), self._rest)
         self._lanes: dict[Destination, _Lane] = {}
 
     def __len__(self) -> int:
         """How many lanes have something to do."""
-        return len(self._lanes)
+        return sum(not lane.is_idle for lane in self._lanes.values())
 
     def take(self, body: Body) -> Deferred[Answer]:
         """Carry the lines of one body.
@@ -237,5 +258,6 @@ class Lanes:
         lane.take(body)
         return body.settled
 
-    def _forget(self, lane: _Lane) -> None:
-        del self._lanes[lane.destination]
+    def _rest(self, lane: _Lane) -> None:
+        if len(self._lanes) > KEPT_LANES:
+            del self._lanes[lane.destination]

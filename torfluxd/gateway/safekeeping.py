@@ -8,11 +8,12 @@ success brings that destination's writes back to the direct way, beside those th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from torfluxd.boundaries import Batch, Destination, Fate, Reply, Upstream
@@ -40,10 +41,11 @@ class Safekeeping:
     """
 
     def __init__(self, upstream: Upstream, homes: Homes, complaints: Complaints) -> None:
-        self._upstream = HomeUpstream(upstream, homes, Fate.NO_DESTINATION)
+        self._upstream = upstream
         self._homes = homes
         self._complaints = complaints
-        self._turns = DeferredSemaphore(WRITES_AT_ONCE)
+        self._under_way = 0
+        self._turns: deque[Deferred[None]] = deque()
         self._spool: DiskSpool | None = None
         self._put: Callable[[Destination], None] = lambda destination: None
         # Why the direct way was left, by destination.
@@ -70,10 +72,30 @@ class Safekeeping:
         return self._send(batch)
 
     def _send(self, batch: Batch) -> Deferred[Reply]:
-        sent: Deferred[Reply] = self._turns.run(self._upstream.send, batch)
-        return sent.addCallback(self._sent, batch)
+        if self._under_way < WRITES_AT_ONCE:
+            return self._send_now(batch)
+        turn: Deferred[None] = Deferred()
+        self._turns.append(turn)
+        return turn.addCallback(lambda _: self._send_now(batch))
+
+    def _send_now(self, batch: Batch) -> Deferred[Reply]:
+        self._under_way += 1
+        return self._upstream.send(batch).addCallbacks(self._sent, self._failed, (batch,))
 
     def _sent(self, reply: Reply, batch: Batch) -> Reply | Deferred[Reply]:
+        self._end_turn()
+        return self._judged(judge(reply, batch.destination, self._homes, Fate.NO_DESTINATION), batch)
+
+    def _failed(self, failure: Failure) -> Failure:
+        self._end_turn()
+        return failure
+
+    def _end_turn(self) -> None:
+        self._under_way -= 1
+        if self._turns:
+            self._turns.popleft().callback(None)
+
+    def _judged(self, reply: Reply, batch: Batch) -> Reply | Deferred[Reply]:
         if reply.fate is not Fate.POSTPONE:
             if self._away:
                 self.arrived(batch.destination)
@@ -131,14 +153,19 @@ class HomeUpstream:
 
     def send(self, batch: Batch) -> Deferred[Reply]:
         """Send a batch; see :meth:`torfluxd.boundaries.Upstream.send`."""
-        return self._upstream.send(batch).addCallback(self._judge, batch.destination)
+        return self._upstream.send(batch).addCallback(judge, batch.destination, self._homes, self._made_up)
 
-    def _judge(self, reply: Reply, destination: Destination) -> Reply:
-        if reply.fate is Fate.DELIVERED:
-            self._homes.stored(destination)
-        elif reply.fate is Fate.NO_DESTINATION:
-            return evolve(reply, fate=Fate.POSTPONE if self._homes.knows(destination) else self._made_up)
-        return reply
+
+def judge(reply: Reply, destination: Destination, homes: Homes, made_up: Fate) -> Reply:
+    """Whose fault it is when a destination does not exist; what is stored makes it the vendor's.
+
+    :param made_up: the fate of what was sent to a destination that a stranger made up.
+    """
+    if reply.fate is Fate.DELIVERED:
+        homes.stored(destination)
+    elif reply.fate is Fate.NO_DESTINATION:
+        return evolve(reply, fate=Fate.POSTPONE if homes.knows(destination) else made_up)
+    return reply
 
 
 _: tuple[type[Upstream], ...] = (Safekeeping, HomeUpstream)

@@ -80,9 +80,9 @@ class InfluxdbSite:
         self._agent = influxdb_agent(reactor, url)
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
         complaints = Complaints(reactor)
-        live = HttpUpstream(self._poster, reactor, LIVE_SECONDS, account)
+        live = HttpUpstream(self._poster, LIVE_SECONDS, account)
         self._reactor = reactor
-        self._unhurried = HttpUpstream(self._poster, reactor, account=account)
+        self._unhurried = HttpUpstream(self._poster, account=account)
         self._homes = homes or Homes()
         self._safekeeping = Safekeeping(live, self._homes, complaints)
         self._spool: DiskSpool | None = None

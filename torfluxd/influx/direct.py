@@ -6,7 +6,7 @@ does one thing only, to one place; what else HTTP can do is for `agent.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -21,6 +21,7 @@ from torfluxd.boundaries import Header
 from torfluxd.errors import UpstreamError
 from torfluxd.influx.agent import IDLE_CONNECTIONS, IDLE_SECONDS
 from torfluxd.influx.post import MAX_ANSWER_BYTES, Posted, Poster
+from torfluxd.influx.settle import no_answer, overdue, settle
 from torfluxd.influx.url import InfluxdbUrl
 from torfluxd.outlet import Outlet, SocketTransport
 
@@ -30,11 +31,16 @@ MAX_ANSWER_HEAD_BYTES: Final = 64 * 1024
 """How much of an answer may come before its body, informational responses included. influxd's heads have 300 bytes, and
 1024 more with an error in them; Go's own client takes a megabyte, Twisted's sets no bound."""
 
+LOOK_SECONDS: Final = 1.0
+"""How often connections are looked at for passed deadlines, so no deadline may be shorter."""
+
+_STORED: Final = Posted(204, (), b"")
+
 _WITHOUT_CONTROLS: Final = bytes.maketrans(bytes((*range(0x20), 0x7F)), b" " * 33)
 """Turns into a space what no header can carry on to anybody."""
 
-_NOT_HTTP: Final = "what answers does not speak HTTP"
-_HEAD_TOO_LONG: Final = "its answer has no end of headers"
+_NOT_HTTP: Final = "there was no answer: what answers does not speak HTTP"
+_HEAD_TOO_LONG: Final = "there was no answer: its answer has no end of headers"
 
 
 class _Answer:
@@ -120,29 +126,33 @@ class _Answer:
 class _Connection(StreamProtocol):
     """One connection to InfluxDB, with one POST at a time.
 
-    :param freed: called with the connection when it may carry another POST.
-    :param lost: called with the connection when it is gone, or of no more use.
+    :ivar deadline: until when its answer must be here whole, in the clock's seconds.
+    :ivar idle_since: when its last answer was, in the clock's seconds.
+
+    :param owner: hears of its ends.
     """
 
     transport: SocketTransport  # or another stream transport, which is used like one
     _outlet: Outlet
 
-    def __init__(self, freed: Callable[[_Connection], None], lost: Callable[[_Connection], None]) -> None:
-        self._freed = freed
-        self._lost = lost
+    def __init__(self, owner: _Connections) -> None:
+        self._owner = owner
         self._answer: _Answer | None = None
         self._waiting: Deferred[Posted] | None = None
+        self._timeout_seconds = 0.0
         self._head_room = 0
-        self.idle_call: IDelayedCall | None = None
+        self.deadline = 0.0
+        self.idle_since = 0.0
 
     def connectionMade(self) -> None:
         """The connection is open."""
         self._outlet = Outlet(self.transport)
 
-    def post(self, request: bytes) -> Deferred[Posted]:
-        """Send a request, and wait for its answer. Cancelling closes the connection."""
-        self._answer = _Answer()
+    def post(self, request: bytes, timeout_seconds: float) -> Deferred[Posted]:
+        """Send a request, and wait for its answer; see :meth:`torfluxd.influx.post.Poster.post`."""
         self._head_room = MAX_ANSWER_HEAD_BYTES
+        self._timeout_seconds = timeout_seconds
+        self._owner.is_busy(self, timeout_seconds)
         waiting: Deferred[Posted] = Deferred(self._cancel)
         self._waiting = waiting
         self._outlet.write(request)
@@ -151,53 +161,67 @@ class _Connection(StreamProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Read what came."""
         answer = self._answer
-        if answer is None:  # nobody asked anything
+        if self._waiting is None:  # nobody asked anything
             self.transport.abortConnection()
-            return
+        elif answer is None and _is_stored(data):
+            self._end(_STORED, keep=True)
+        else:
+            if answer is None:
+                answer = self._answer = _Answer()
+            self._read(answer, data)
+
+    def _read(self, answer: _Answer, data: bytes) -> None:
         try:
             answer.read(data)
         except (HttpParserError, HttpParserUpgrade):
             if not answer.whole:
-                self._fail(Failure(UpstreamError(_NOT_HTTP)))
+                self._fail(UpstreamError(_NOT_HTTP))
                 return
-            self._end(answer, keep=False)
+            self._end(answer.posted(), keep=False)
             return
         if answer.whole or answer.too_long:
-            self._end(answer, keep=answer.keeps_connection)
+            self._end(answer.posted(), keep=answer.keeps_connection)
         elif not answer.in_body:
             self._head_room -= len(data)
             if self._head_room < 0:
-                self._fail(Failure(UpstreamError(_HEAD_TOO_LONG)))
+                self._fail(UpstreamError(_HEAD_TOO_LONG))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone: the end of an answer that has no other, or of one that never came."""
-        self._lost(self)
+        self._owner.is_gone(self)
         answer = self._answer
         if answer is not None and answer.ends_with_connection and reason.check(ConnectionDone):
-            self._end(answer, keep=False)
-        else:
-            self._fail(reason)
+            self._end(answer.posted(), keep=False)
+        elif self._waiting is not None:
+            self._fail(no_answer(reason))
 
-    def _end(self, answer: _Answer, *, keep: bool) -> None:
-        posted = answer.posted()
+    def overdue(self) -> None:
+        """The deadline has passed."""
+        self._fail(overdue(self._timeout_seconds))
+
+    def _end(self, posted: Posted, *, keep: bool) -> None:
         waiting = self._take_waiting()
         if keep:
-            self._freed(self)
+            self._owner.is_idle(self)
         else:
-            self.transport.abortConnection()
+            self._hang_up()
         if waiting is not None:
             waiting.callback(posted)
 
-    def _fail(self, reason: Failure) -> None:
+    def _fail(self, error: UpstreamError) -> None:
         waiting = self._take_waiting()
-        self.transport.abortConnection()
+        self._hang_up()
         if waiting is not None:
-            waiting.errback(reason)
+            waiting.errback(error)
 
     def _cancel(self, waiting: Deferred[Posted]) -> None:
         self._take_waiting()
-        self.transport.abortConnection()
+        self._hang_up()
         waiting.errback(CancelledError())
+
+    def _hang_up(self) -> None:
+        self._owner.is_gone(self)
+        self.transport.abortConnection()
 
     def _take_waiting(self) -> Deferred[Posted] | None:
         waiting, self._waiting = self._waiting, None
@@ -208,52 +232,82 @@ class _Connection(StreamProtocol):
 
 
 class _Connections(Factory):
-    """Makes connections, and remembers those that are idle."""
+    """Makes connections, knows which are idle, and ends those that are so for too long, or wait for too long.
+
+    One timer serves all of them: one for each POST would cost as much as to read its answer.
+    """
 
     noisy = False
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self._busy: dict[_Connection, None] = {}
         self._idle: list[_Connection] = []
+        self._next_look: IDelayedCall | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> _Connection:
         """Make the protocol of one."""
-        connection = _Connection(self._keep, self._forget)
+        connection = _Connection(self)
         connection.factory = self
         return connection
 
     def take(self) -> _Connection | None:
         """The idle connection that was used last, or None."""
-        if not self._idle:
-            return None
-        connection = self._idle.pop()
-        assert connection.idle_call is not None
-        connection.idle_call.cancel()
-        connection.idle_call = None
-        return connection
+        return self._idle.pop() if self._idle else None
 
     def close(self) -> None:
         """Close those that are idle."""
         while (connection := self.take()) is not None:
             connection.transport.loseConnection()
+        self._rest()
 
-    def _keep(self, connection: _Connection) -> None:
-        if len(self._idle) >= IDLE_CONNECTIONS:
+    # What connections call.
+
+    def is_busy(self, connection: _Connection, timeout_seconds: float) -> None:
+        """Mind its deadline."""
+        connection.deadline = self._clock.seconds() + timeout_seconds
+        self._busy[connection] = None
+        if self._next_look is None:
+            self._look_in(LOOK_SECONDS)
+
+    def is_idle(self, connection: _Connection) -> None:
+        """Keep it for the next POST."""
+        self._busy.pop(connection, None)
+        if len(self._idle) < IDLE_CONNECTIONS:
+            connection.idle_since = self._clock.seconds()
+            self._idle.append(connection)
+        else:
             connection.transport.loseConnection()
-            return
-        self._idle.append(connection)
-        connection.idle_call = self._clock.callLater(IDLE_SECONDS, self._expire, connection)
 
-    def _expire(self, connection: _Connection) -> None:
-        connection.idle_call = None
-        self._idle.remove(connection)
-        connection.transport.loseConnection()
-
-    def _forget(self, connection: _Connection) -> None:
-        if connection.idle_call is not None:
-            connection.idle_call.cancel()
-            connection.idle_call = None
+    def is_gone(self, connection: _Connection) -> None:
+        """Forget it."""
+        self._busy.pop(connection, None)
+        if connection in self._idle:
             self._idle.remove(connection)
+        self._rest()
+
+    # The timer.
+
+    def _look(self) -> None:
+        self._next_look = None
+        now = self._clock.seconds()
+        for connection in [each for each in self._busy if each.deadline <= now]:
+            connection.overdue()
+        for connection in [each for each in self._idle if each.idle_since + IDLE_SECONDS <= now]:
+            self._idle.remove(connection)
+            connection.transport.loseConnection()
+        due = [each.deadline for each in self._busy] + [each.idle_since + IDLE_SECONDS for each in self._idle]
+        if due and self._next_look is None:
+            self._look_in(min(LOOK_SECONDS, min(due) - now))
+
+    def _look_in(self, seconds: float) -> None:
+        self._next_look = self._clock.callLater(seconds, self._look)
+
+    def _rest(self) -> None:
+        """Stop the timer when there is nothing to mind."""
+        if self._next_look is not None and not self._busy and not self._idle:
+            self._next_look.cancel()
+            self._next_look = None
 
 
 class DirectPoster:
@@ -261,15 +315,17 @@ class DirectPoster:
 
     :param endpoint: where it listens.
     :param url: its name for the `Host` header, and the prefix of every target.
-    :param clock: measures for how long idle connections are kept.
+    :param clock: measures deadlines, and for how long idle connections are kept.
     """
 
     def __init__(self, endpoint: IStreamClientEndpoint, url: InfluxdbUrl, clock: IReactorTime) -> None:
         self._endpoint = endpoint
         self._url = url
+        self._clock = clock
+        self._authority = url.authority
         self._connections = _Connections(clock)
 
-    def post(self, target: bytes, headers: Sequence[Header], body: bytes) -> Deferred[Posted]:
+    def post(self, target: bytes, headers: Sequence[Header], body: bytes, timeout_seconds: float) -> Deferred[Posted]:
         """Send one POST; see :meth:`torfluxd.influx.post.Poster.post`.
 
         Headers and target are the caller's own: they hold nothing that a stranger could have put a line break into.
@@ -277,23 +333,35 @@ class DirectPoster:
         request = self._request(target, headers, body)
         connection = self._connections.take()
         if connection is not None:
-            return connection.post(request)
-        connected: Deferred[_Connection] = self._endpoint.connect(self._connections)  # type: ignore[assignment]  # ours
-        return connected.addCallback(_Connection.post, request)
+            return connection.post(request, timeout_seconds)
+        connecting: Deferred[_Connection] = self._endpoint.connect(self._connections)  # type: ignore[assignment]  # ours
+        return settle(connecting, self._clock, timeout_seconds).addCallback(_Connection.post, request, timeout_seconds)
 
     def close(self) -> None:
         """Close the connections that have no work. To be called when nothing is sent any more."""
         self._connections.close()
 
     def _request(self, target: bytes, headers: Sequence[Header], body: bytes) -> bytes:
-        fields = b"".join(b"%b: %b\r\n" % header for header in headers)
+        fields = b"".join([b"%b: %b\r\n" % header for header in headers])
         return b"POST %b HTTP/1.1\r\nHost: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
             self._url.request_uri(target),
-            self._url.authority,
+            self._authority,
             fields,
             len(body),
             body,
         )
+
+
+def _is_stored(data: bytes) -> bool:
+    """Whether this is the answer to a write that is stored, all of it and nothing else, on a connection that stays.
+
+    It is what nearly always comes, and needs no parser: a 204 has no body, and nobody reads its headers.
+    """
+    return (
+        data.startswith(b"HTTP/1.1 204 ")
+        and data.find(b"\r\n\r\n") == len(data) - 4
+        and b"\r\nconnection:" not in data.lower()
+    )
 
 
 _: type[Poster] = DirectPoster

@@ -24,6 +24,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from torfluxd.boundaries import Header
+from torfluxd.influx.settle import settle
 from torfluxd.influx.url import InfluxdbUrl
 
 __all__ = ["MAX_ANSWER_BYTES", "AgentPoster", "Posted", "Poster"]
@@ -56,13 +57,15 @@ class Posted:
 class Poster(Protocol):
     """Sends a POST to the place it was made for."""
 
-    def post(self, target: bytes, headers: Sequence[Header], body: bytes) -> Deferred[Posted]:
+    def post(self, target: bytes, headers: Sequence[Header], body: bytes, timeout_seconds: float) -> Deferred[Posted]:
         """Send one POST, once; no redirect is followed, no cookie kept.
 
         :param target: path and query, below the prefix of the place.
         :param headers: what goes out beside `Host` and `Content-Length`.
-        :returns: a Deferred that fires with the answer when it is here whole. It fails with whatever kept it from
-            coming; cancelling it closes the connection. It has no deadline of its own.
+        :param timeout_seconds: from the call, or from the opening of a new connection, to the answer's last byte.
+        :returns: a Deferred that fires with the answer when it is here whole. It fails with
+            :class:`~torfluxd.errors.UpstreamError`, whose text says why and holds nothing of what was sent; and with
+            :class:`~twisted.internet.defer.CancelledError` when it is cancelled, which closes the connection.
         """
 
 
@@ -77,12 +80,14 @@ class AgentPoster:
     def __init__(self, agent: IAgent, url: InfluxdbUrl, clock: IReactorTime) -> None:
         self._client = HTTPClient(_PlainAgent(agent, url.origin), data_to_body_producer=_BytesProducer)
         self._url = url
+        self._clock = clock
         # treq has no use for a reactor here, but would import the global one if it were given none.
         self._reactor = cast("Any", clock)
 
-    def post(self, target: bytes, headers: Sequence[Header], body: bytes) -> Deferred[Posted]:
+    def post(self, target: bytes, headers: Sequence[Header], body: bytes, timeout_seconds: float) -> Deferred[Posted]:
         """Send one POST; see :meth:`Poster.post`."""
-        return Deferred.fromCoroutine(self._post(target, headers, body))
+        exchange = Deferred.fromCoroutine(self._post(target, headers, body))
+        return settle(exchange, self._clock, timeout_seconds)
 
     async def _post(self, target: bytes, headers: Sequence[Header], body: bytes) -> Posted:
         response = await self._client.post(

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from torfluxd.errors import TorfluxdError, UpstreamError
 
-__all__ = ["settle"]
+__all__ = ["no_answer", "overdue", "settle"]
 
 _log = Logger()
 
@@ -40,7 +40,7 @@ def settle(exchange: Deferred[_T], clock: IReactorTime, deadline_seconds: float)
             return
         deadline.cancel()
         if isinstance(outcome, Failure):
-            settled.errback(UpstreamError(_reason(outcome)))
+            settled.errback(no_answer(outcome))
         else:
             settled.callback(outcome)
 
@@ -49,10 +49,19 @@ def settle(exchange: Deferred[_T], clock: IReactorTime, deadline_seconds: float)
         abandon(CancelledError())
 
     settled: Deferred[_T] = Deferred(leave)
-    overdue = UpstreamError(f"there was no answer within {deadline_seconds:g} seconds")
-    deadline = clock.callLater(deadline_seconds, abandon, overdue)
+    deadline = clock.callLater(deadline_seconds, abandon, overdue(deadline_seconds))
     exchange.addBoth(finish)
     return settled
+
+
+def overdue(seconds: float) -> UpstreamError:
+    """The error of an exchange that was not over after so many seconds."""
+    return UpstreamError(f"there was no answer within {seconds:g} seconds")
+
+
+def no_answer(failure: Failure) -> UpstreamError:
+    """The error of an exchange that failed."""
+    return UpstreamError(_reason(failure))
 
 
 def _reason(failure: Failure) -> str:

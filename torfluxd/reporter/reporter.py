@@ -237,7 +237,7 @@ class Reporter(Service):
         reactor = maybe_global_reactor(self._reactor)
         if self._courier is None:
             agent = self._agent or SocksAgent(reactor, self._source)
-            upstream = HttpUpstream(AgentPoster(agent, self._url, reactor), reactor, SEND_SECONDS)
+            upstream = HttpUpstream(AgentPoster(agent, self._url, reactor), SEND_SECONDS)
             self._courier = Courier(self._spool, upstream, reactor, self._backoff)
         self._source.start(reactor)
         self._await_departure(reactor, self._courier)
