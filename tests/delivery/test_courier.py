@@ -198,6 +198,21 @@ class WaitingTests(CourierCase):
         self.assertEqual([event["log_level"].name for event in told], ["warn", "info"])
         self.assertEqual((told[0]["reason"], told[1]["attempts"]), ("nobody answered", 2))
 
+    def test_log_of_others(self) -> None:
+        """Whoever is told of each postponed batch says that himself, and the log has it from nobody else."""
+        told: list[Reply] = []
+        courier = Courier(self.spool, self.upstream, self.clock, wait_ten_times_the_attempt, postponed=told.append)
+        courier.start()
+        with capturedLogs() as events:
+            self.successResultOf(self.spool.put(Batch(DESTINATION, b"a", 1)))
+            courier.batch_put()
+            for attempt in (1, 2):
+                self.upstream.answer(POSTPONED)
+                self.clock.advance(10 * attempt)
+            self.upstream.answer(DELIVERED)
+        self.assertEqual([event for event in events if event["log_level"].name != "debug"], [])
+        self.assertEqual(told, [POSTPONED, POSTPONED])
+
     def test_upstream_breaks_its_contract(self) -> None:
         """An upstream that fails instead of answering costs nothing: it is logged, and the batch goes again."""
         self.courier.start()
@@ -518,6 +533,15 @@ class SlowSpoolTests(CourierCase):
         self.upstream.answer(DELIVERED)
         self.clock.advance(1)
         self.assertEqual(self.spool.counts.delivered_points, 1)
+
+    def test_spool_fails_is_no_outage(self) -> None:
+        """Whoever is told of postponed batches is not told of a spool that fails: the log says that."""
+        self.put("a")
+        self.slow.error = OSError("no space left on device")
+        told: list[Reply] = []
+        Courier(self.slow, self.upstream, self.clock, wait_ten_times_the_attempt, postponed=told.append).start()
+        self.clock.advance(1)
+        self.assertEqual((len(self.flushLoggedErrors(OSError)), told), (1, []))
 
     def test_spool_fails_to_forget(self) -> None:
         """A batch that was delivered, but could not be taken out of the spool, is sent again: twice, not never."""

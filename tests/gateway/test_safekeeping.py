@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Batch, Destination, Fate, Reply, Upstream
@@ -23,6 +22,7 @@ from torfluxd.gateway.safekeeping import HomeUpstream, Safekeeping
 
 HOME = Destination("telemetry")
 MADE_UP = Destination("nope")
+DROPPED = Destination("dropped")
 DELIVERED = Reply(Fate.DELIVERED, status=204)
 AWAY = Reply(Fate.POSTPONE, "there was no answer")
 MISSING = Reply(Fate.NO_DESTINATION, "it answered 404 Not Found: the database does not exist", 404)
@@ -37,15 +37,21 @@ def batch(number: int, destination: Destination = HOME) -> Batch:
 
 @define
 class Influxdb:
-    """An InfluxDB whose answer is the test's to say, and what it stored."""
+    """An InfluxDB whose answer is the test's to say, and what it stored.
+
+    :ivar missing: destinations that do not exist, whatever it answers to others.
+    """
 
     reply: Reply = DELIVERED
     asked: list[bytes] = field(factory=list)
     stored: list[bytes] = field(factory=list)
+    missing: set[Destination] = field(factory=set)
 
     def send(self, batch: Batch) -> Deferred[Reply]:
         """Answer at once."""
         self.asked.append(batch.lines)
+        if batch.destination in self.missing:
+            return succeed(MISSING)
         if self.reply.fate is Fate.DELIVERED:
             self.stored += batch.lines.split(b"\n")
         return succeed(self.reply)
@@ -78,8 +84,8 @@ class SafekeepingCase(SynchronousTestCase):
         )
         self.addCleanup(self.spool.close)
         upstream = HomeUpstream(self.influxdb, self.homes, Fate.REJECT)
-        arrived = self.safekeeping.arrived
-        self.couriers = Couriers(self.spool, upstream, self.clock, lambda attempt: RETRY_SECONDS, arrived)
+        arrived, postponed = self.safekeeping.arrived, self.safekeeping.postponed
+        self.couriers = Couriers(self.spool, upstream, self.clock, lambda attempt: RETRY_SECONDS, arrived, postponed)
         self.safekeeping.use(self.spool, self.couriers.batch_put)
         self.couriers.start()
         self.addCleanup(self.couriers.stop, 0)
@@ -89,12 +95,8 @@ class SafekeepingCase(SynchronousTestCase):
         return self.successResultOf(self.safekeeping.send(batch(number, destination))).fate
 
     def texts(self, events: list[LogEvent]) -> list[str]:
-        """What the log of the gateway says, couriers aside."""
-        return [
-            re.split("[:;]", formatEvent(event))[0]
-            for event in events
-            if "complaints" in str(event.get("log_namespace"))
-        ]
+        """What an operator reads in the log of the gateway."""
+        return [formatEvent(event) for event in events if event["log_level"] >= LogLevel.info]
 
 
 class OutageTests(SafekeepingCase):
@@ -157,19 +159,71 @@ class OutageTests(SafekeepingCase):
         self.assertEqual(self.influxdb.stored, [b"m v=1 1"])
 
     def test_log(self) -> None:
-        """The operator reads once that an outage began, with its cause, and that it ended; at length, once a minute."""
-        self.influxdb.reply = AWAY
+        """The operator reads that an outage began and why, once a minute that it goes on, that it ended, and that the
+        spool is empty: that, and nothing else.
+        """
+        self.influxdb.reply = Reply(Fate.POSTPONE, "there was no answer: 111: Connection refused.")
         with capturedLogs() as events:
             for number in range(200):
                 self.send(number)
                 self.clock.advance(0.5)
             self.influxdb.reply = DELIVERED
             self.clock.advance(RETRY_SECONDS)
+        outage = (
+            "InfluxDB takes no writes: there was no answer: 111: Connection refused; they are kept in the spool, which "
+            "holds {} points"
+        )
         self.assertEqual(
             self.texts(events),
-            ["InfluxDB takes no writes"] * 2 + ["InfluxDB takes writes again"],
+            [
+                outage.format(1),
+                outage.format(120),
+                "InfluxDB takes writes again; 199 points wait in the spool",
+                "the spool is empty again: 200 points delivered, 0 refused for what is in them",
+            ],
         )
         self.assertNotIn("telemetry", repr(events))
+
+    def test_log_without_new_writes(self) -> None:
+        """So it is after a restart in the middle, when nobody writes: what was kept before counts as well."""
+        self.influxdb.reply = AWAY
+        self.send(0)
+        self.send(1)
+        self.successResultOf(self.couriers.stop(0))
+        self.successResultOf(self.spool.close())
+        with capturedLogs() as events:
+            self.begin()
+            self.clock.pump([1.0] * 90)
+            self.influxdb.reply = REFUSED
+            self.clock.advance(RETRY_SECONDS)
+        [begun, *outage, refused, ended, empty] = self.texts(events)
+        self.assertEqual(begun, "the spool holds 2 points from before, for InfluxDB")
+        text = "InfluxDB takes no writes: there was no answer; they are kept in the spool, which holds 2 points"
+        self.assertEqual(outage, [text] * 2)
+        self.assertEqual(refused, "Points refused for their content: 2; it answered 400 Bad Request")
+        self.assertEqual(ended, "InfluxDB takes writes again; 0 points wait in the spool")
+        self.assertEqual(empty, "the spool is empty again: 0 points delivered, 2 refused for what is in them")
+
+    def test_log_of_two_destinations(self) -> None:
+        """An outage has ended when nothing is left that does not get through; what was missing is mentioned no more."""
+        self.send(0, DROPPED)
+        self.influxdb.reply = AWAY
+        self.send(1)
+        self.send(2, DROPPED)
+        with capturedLogs() as events:
+            self.influxdb.missing.add(DROPPED)
+            self.influxdb.reply = DELIVERED
+            self.clock.advance(RETRY_SECONDS)
+            self.assertEqual(self.texts(events), [])
+            self.influxdb.missing.clear()
+            self.clock.advance(RETRY_SECONDS)
+        self.assertEqual(
+            self.texts(events),
+            [
+                "InfluxDB takes writes again; 0 points wait in the spool",
+                "the spool is empty again: 2 points delivered, 0 refused for what is in them",
+            ],
+        )
 
 
 class WhoseFaultTests(SafekeepingCase):
@@ -231,7 +285,8 @@ class NoRoomTests(SafekeepingCase):
         kept = fates.count(Fate.DELIVERED)
         self.assertEqual(fates, [Fate.DELIVERED] * kept + [Fate.POSTPONE] * (10 - kept))
         self.assertTrue(0 < kept < 10)
-        self.assertIn("InfluxDB did not serve a stranger, who was told to come back", self.texts(events))
+        told = "InfluxDB did not serve a stranger, who was told to come back: there was no answer; and "
+        self.assertTrue(any(text.startswith(told) for text in self.texts(events)))
         self.influxdb.reply = DELIVERED
         self.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.influxdb.stored, [batch(number).lines for number in range(kept)])
@@ -247,7 +302,7 @@ class NoRoomTests(SafekeepingCase):
             self.assertIs(self.send(1), Fate.DELIVERED)
             self.assertIs(self.send(2), Fate.DELIVERED)
         self.assertEqual((self.influxdb.stored, self.influxdb.asked[-1]), ([b"m v=1 1", b"m v=2 2"], b"m v=2 2"))
-        self.assertEqual(self.texts(events), ["InfluxDB takes writes again"])
+        self.assertEqual(self.texts(events), ["InfluxDB takes writes again; 3 points wait in the spool"])
 
     def test_closed(self) -> None:
         """At the end nothing is acknowledged that is not kept."""

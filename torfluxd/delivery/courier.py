@@ -33,6 +33,9 @@ __all__ = ["Courier"]
 
 _log = Logger()
 
+_SPOOL_FAILED = Reply(Fate.POSTPONE, "the spool failed")
+"""Ends a trip that failed on the spool's side, about which the log has said all."""
+
 
 class _Inputs(Protocol):
     """What can happen to a courier."""
@@ -81,6 +84,7 @@ class _Core:
     tell_settled: Callable[[], None]
     tell_idle: Callable[[], None]
     turns: DeferredSemaphore
+    tell_postponed: Callable[[Reply], None] | None = None
     failed_attempts: int = 0
     flushes: list[_Flush] = field(factory=list)
     stops: list[Deferred[None]] = field(factory=list)
@@ -97,7 +101,7 @@ class _Core:
 
         def failed(failure: Failure) -> None:
             _log.failure("While batches were taken from the spool or given back to it", failure)
-            inputs.postponed(Reply(Fate.POSTPONE, "the spool failed"))
+            inputs.postponed(_SPOOL_FAILED)
 
         Deferred.fromCoroutine(trip.make()).addCallbacks(ended, failed)
         return trip
@@ -105,7 +109,8 @@ class _Core:
     def settled(self, position: int) -> None:
         """A batch was delivered or rejected: the other side works, and all up to this position is settled."""
         if self.failed_attempts:
-            _log.info("Batches get through again; failed attempts: {attempts}.", attempts=self.failed_attempts)
+            say = _log.info if self.tell_postponed is None else _log.debug
+            say("Batches get through again; failed attempts: {attempts}.", attempts=self.failed_attempts)
             self.failed_attempts = 0
         for flush in [flush for flush in self.flushes if flush.position <= position]:
             flush.waiter.callback(True)
@@ -119,8 +124,10 @@ class _Core:
         self.failed_attempts += 1
         seconds = wait_seconds(self.backoff, self.failed_attempts, reply.retry_after_seconds)
         # The first of an outage is news, the others are not.
-        say = _log.warn if self.failed_attempts == 1 else _log.debug
+        say = _log.warn if self.failed_attempts == 1 and self.tell_postponed is None else _log.debug
         say("A batch waits for {seconds:.1f} seconds: {reason}", seconds=seconds, reason=reply.reason)
+        if self.tell_postponed is not None and reply is not _SPOOL_FAILED:
+            self.tell_postponed(reply)
         return seconds
 
     def end_flushes(self, settled: bool) -> None:
@@ -259,6 +266,8 @@ class Courier:
     :param settled: called each time that a batch was delivered or rejected, when the spool knows it.
     :param idle: called each time that the spool had nothing left to lend, and the courier rests, for the moment.
         It is safe to forget it then.
+    :param postponed: called with the reply each time that a batch was postponed and the courier waits. Whoever gives
+        it says in the log that there is an outage, and that it ended; by default the courier does.
     :param turns: shared by couriers that shall not all carry at once: each takes a turn for each batch, and holds no
         batch while it waits for one. By default it is alone.
     """
@@ -272,10 +281,11 @@ class Courier:
         *,
         settled: Callable[[], None] = lambda: None,
         idle: Callable[[], None] = lambda: None,
+        postponed: Callable[[Reply], None] | None = None,
         turns: DeferredSemaphore | None = None,
     ) -> None:
         self._clock = clock
-        self._core = _Core(spool, upstream, clock, backoff, settled, idle, turns or DeferredSemaphore(1))
+        self._core = _Core(spool, upstream, clock, backoff, settled, idle, turns or DeferredSemaphore(1), postponed)
         self._inputs = _Machine(self._core)
 
     def start(self) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime
 
-from torfluxd.boundaries import Destination, Upstream
+from torfluxd.boundaries import Destination, Reply, Upstream
 from torfluxd.delivery.backoff import Backoff
 from torfluxd.delivery.courier import Courier
 from torfluxd.delivery.disk import DiskSpool
@@ -34,6 +34,8 @@ class Couriers:
     :param backoff: how long a courier waits after that many failed attempts in a row of its own.
     :param arrived: called with the destination each time that a batch of it was delivered or rejected, when the spool
         knows it: InfluxDB takes writes to it again.
+    :param postponed: called with the destination and the reply each time that a batch of it was postponed. Whoever
+        gives it says in the log that there is an outage, and that it ended; by default each courier does.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Couriers:
         clock: IReactorTime,
         backoff: Backoff,
         arrived: Callable[[Destination], None],
+        postponed: Callable[[Destination, Reply], None] | None = None,
     ) -> None:
         self._spool = spool
         self._upstream = upstream
         self._clock = clock
         self._backoff = backoff
         self._arrived = arrived
+        self._postponed = postponed
         self._turns = DeferredSemaphore(COURIERS_AT_ONCE)
         self._couriers: dict[Destination, Courier] = {}
         self._running = False
@@ -123,6 +127,7 @@ class Couriers:
             self._backoff,
             settled=partial(self._arrived, destination),
             idle=partial(self._let_go, destination),
+            postponed=None if self._postponed is None else partial(self._postponed, destination),
             turns=self._turns,
         )
         courier.start()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from torfluxd.boundaries import SpoolCounts
+from torfluxd.boundaries import Destination, SpoolCounts
 
 __all__ = ["Complaints"]
 
@@ -18,7 +20,9 @@ _log = Logger()
 class Complaints:
     """Says in the log why InfluxDB did not do what a stranger asked, and what became of that.
 
-    No reason that it is given holds anything of what a stranger sent.
+    Of an outage it tells the beginning, with the cause, and once a minute that it goes on; the end, when no destination
+    is left of which nothing gets through; and when the spool is empty. No reason that it is given holds anything of
+    what a stranger sent, and no destination is named: a stranger may have thought of it.
 
     :param clock: measures the silence.
     """
@@ -26,30 +30,51 @@ class Complaints:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._silent_until: dict[str, float] = {}
-        self._outage = False
+        self._away: set[Destination] = set()
+        self._filled: SpoolCounts | None = None  # the counts when the spool was last empty, or just after
 
     def note(self, reason: str) -> None:
         """A stranger was told to come back, for this reason."""
         if self._may_speak("note"):
-            _log.warn("InfluxDB did not serve a stranger, who was told to come back: {reason}", reason=reason)
+            _log.warn("InfluxDB did not serve a stranger, who was told to come back: {reason}", reason=_phrase(reason))
 
-    def kept(self, reason: str, counts: SpoolCounts) -> None:
-        """A write was kept in the spool, for this reason."""
-        self._outage = True
+    def found(self, counts: SpoolCounts) -> None:
+        """There is a spool, which may hold something from before."""
+        if counts.points:
+            self._filled = counts
+            _log.info("the spool holds {points} points from before, for InfluxDB", points=counts.points)
+
+    def kept(self, destination: Destination, reason: str, counts: SpoolCounts) -> None:
+        """A write is kept in the spool, or stays there, for this reason."""
+        self._away.add(destination)
+        if self._filled is None:
+            self._filled = counts
         if self._may_speak("kept"):
             _log.warn(
-                "InfluxDB takes no writes: {reason}. They are kept in the spool until it does, which holds {points}"
-                " points",
-                reason=reason,
+                "InfluxDB takes no writes: {reason}; they are kept in the spool, which holds {points} points",
+                reason=_phrase(reason),
                 points=counts.points,
             )
 
-    def mended(self, counts: SpoolCounts) -> None:
-        """InfluxDB took a write that had been kept."""
-        self._silent_until.pop("kept", None)
-        if self._outage:
-            self._outage = False
-            _log.info("InfluxDB takes writes again; the spool holds {points} points for it", points=counts.points)
+    def arrived(self, destination: Destination, counts: SpoolCounts, waiting: Container[Destination]) -> None:
+        """InfluxDB took a write out of the spool, or refused it for what is in it.
+
+        :param counts: what the spool holds after that.
+        :param waiting: the destinations of that.
+        """
+        if destination in self._away:
+            self._away.remove(destination)
+            self._away = {other for other in self._away if other in waiting}
+            if not self._away:
+                self._silent_until.pop("kept", None)
+                _log.info("InfluxDB takes writes again; {points} points wait in the spool", points=counts.points)
+        if self._filled is not None and not counts.points:
+            _log.info(
+                "the spool is empty again: {delivered} points delivered, {refused} refused for what is in them",
+                delivered=counts.delivered_points - self._filled.delivered_points,
+                refused=counts.rejected_points - self._filled.rejected_points,
+            )
+            self._filled = None
 
     def _may_speak(self, what: str) -> bool:
         """Whether nothing of the kind was said a moment ago."""
@@ -58,3 +83,8 @@ class Complaints:
             return False
         self._silent_until[what] = now + SILENT_SECONDS
         return True
+
+
+def _phrase(reason: str) -> str:
+    """A reason within a sentence: those that come from the operating system end with a full stop."""
+    return reason.rstrip(".")

@@ -58,11 +58,18 @@ class Safekeeping:
         """
         self._spool = spool
         self._put = put
+        self._complaints.found(spool.counts)
 
     def arrived(self, destination: Destination) -> None:
         """InfluxDB took, or refused, a batch of this destination, also out of the spool: the direct way is open."""
-        if self._away.pop(destination, None) is not None and self._spool is not None:
-            self._complaints.mended(self._spool.counts)
+        self._away.pop(destination, None)
+        if self._spool is not None:
+            self._complaints.arrived(destination, self._spool.counts, self._spool.destinations)
+
+    def postponed(self, destination: Destination, reply: Reply) -> None:
+        """InfluxDB did not take a batch of this destination out of the spool, for which there may be no new ones."""
+        if self._spool is not None:
+            self._complaints.kept(destination, reply.reason, self._spool.counts)
 
     def send(self, batch: Batch) -> Deferred[Reply]:
         """Send a batch, or keep it; see :meth:`torfluxd.boundaries.Upstream.send`."""
@@ -123,7 +130,7 @@ class Safekeeping:
 
     def _kept(self, _: None, spool: DiskSpool, batch: Batch, reply: Reply) -> Reply:
         self._away[batch.destination] = reply
-        self._complaints.kept(reply.reason, spool.counts)
+        self._complaints.kept(batch.destination, reply.reason, spool.counts)
         self._put(batch.destination)
         return _KEPT
 

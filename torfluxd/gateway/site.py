@@ -109,10 +109,9 @@ class InfluxdbSite:
             first_seconds=RETRY_FIRST_SECONDS, factor=RETRY_FACTOR, cap_seconds=RETRY_CAP_SECONDS, jitter=random
         )
         upstream = Sieve(HomeUpstream(self._unhurried, self._homes, Fate.REJECT))
-        self._couriers = Couriers(spool, upstream, self._reactor, backoff, self._safekeeping.arrived)
-        self._safekeeping.use(spool, self._couriers.batch_put)
-        if spool.counts.points:
-            _log.info("the spool holds {points} points from before, for InfluxDB", points=spool.counts.points)
+        keeping = self._safekeeping
+        self._couriers = Couriers(spool, upstream, self._reactor, backoff, keeping.arrived, keeping.postponed)
+        keeping.use(spool, self._couriers.batch_put)
         self._couriers.start()
 
     async def close(self) -> None:
