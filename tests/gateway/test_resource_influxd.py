@@ -25,7 +25,7 @@ class EmbeddingTests(TestCase):
         resource = GatewayResource.for_influxdb(reactor, influxd.url)
         self.addCleanup(resource.close)
         root.putChild(b"influx", resource)
-        port = reactor.listenTCP(0, WebSite(root, parsePOSTFormSubmission=False), interface="127.0.0.1")
+        port = reactor.listenTCP(0, WebSite(root), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         client = HTTPClient(Agent(reactor))
         statuses = []
