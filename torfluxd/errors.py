@@ -67,7 +67,19 @@ class TorfluxdError(Exception):
 
 
 class SettingsError(TorfluxdError):
-    """An option, an environment variable or a key of the configuration cannot be used as it is."""
+    """An option, an environment variable or a key of the configuration cannot be used as it is.
+
+    It may tell of several at once, one sentence each.
+    """
+
+    def __str__(self) -> str:
+        """One line for each."""
+        return "\n".join(self.problems)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, each with its cure."""
+        return tuple(str(problem) for problem in self.args)
 
 
 class SecretFileError(TorfluxdError):

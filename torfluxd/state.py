@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows: there is no flock, and only the reporter runs there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["StateDirectory", "default_state_directory"]
+__all__ = ["StateDirectory", "check_state_directory", "default_state_directory"]
 
 
 def default_state_directory(environment: Mapping[str, str], user_id: int, home: Path) -> Path:
@@ -36,6 +36,28 @@ def default_state_directory(environment: Mapping[str, str], user_id: int, home: 
         return Path("/var/lib/torfluxd")
     base = environment.get("XDG_STATE_HOME", "")
     return (Path(base) if base.startswith("/") else home / ".local" / "state") / "torfluxd"
+
+
+def check_state_directory(path: Path) -> None:
+    """See whether a state directory could be claimed by nobody's leave but the file system's; make and lock nothing.
+
+    :raises StateDirectoryError: it could not.
+    """
+    there = path.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = "Permission denied" if there.is_dir() else "Not a directory"
+        raise _unwritable(path, reason)
+    if there == path.absolute():
+        _check_private(there)
+
+
+def _unwritable(path: Path, reason: str | None) -> StateDirectoryError:
+    return StateDirectoryError(
+        f"the state directory {path} cannot be written: {reason}; choose another with --state-dir, or give it to this"
+        " user"
+    )
 
 
 class StateDirectory:
@@ -59,10 +81,7 @@ class StateDirectory:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (path / "lock").open("a+")
         except OSError as error:
-            raise StateDirectoryError(
-                f"the state directory {path} cannot be written: {error.strerror}; choose another with --state-dir, or"
-                " give it to this user"
-            ) from None
+            raise _unwritable(path, error.strerror) from None
         try:
             _check_private(path)
             _take(lock, path)

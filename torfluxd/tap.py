@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, cast
 
 from twisted import __version__ as twisted_version
 from twisted.application.service import IService
+from twisted.internet.interfaces import IReactorTime
 from twisted.python import usage
 
 import torfluxd
 from torfluxd.errors import SettingsError, TorfluxdError
 from torfluxd.gateway.identity import print_key
 from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
-from torfluxd.settings import GATEWAY_OPTIONS, GatewaySettings, Option, read_gateway_settings
+from torfluxd.settings import CONFIG_OPTIONS, GATEWAY_OPTIONS, GatewaySettings, Option, read_gateway_settings
+from torfluxd.settings.config import load_config
+from torfluxd.settings.gateway import gather
+from torfluxd.settings.nearest import nearest
+from torfluxd.settings.option import find_given, read_value
+from torfluxd.settings.sample import sample_config, written_settings
 
 __all__ = ["Options", "makeService"]
+
+_OPTIONS = (*GATEWAY_OPTIONS, *CONFIG_OPTIONS)
 
 
 def _described(option: Option) -> str:
@@ -30,26 +37,27 @@ def _described(option: Option) -> str:
 
 
 class Options(usage.Options):
-    """The gateway's options, made from the table in `settings`."""
+    """The gateway's options, made from the tables in `settings`."""
 
     longdesc = """\
 Host a Tor v3 onion service and relay the InfluxDB writes that arrive there to InfluxDB, without ever learning where
 they come from. With no options at all: a tor of our own, InfluxDB on this machine, write-only.
 
-Each option can also be given as an environment variable: --state-dir as TORFLUXD_STATE_DIR, and so on.
+Each option can also be given as an environment variable, --state-dir as TORFLUXD_STATE_DIR, and in a file: see --config
+and --sample-config.
 """
     optParameters = [
         [option.name, None, None, _described(option)]
-        for option in GATEWAY_OPTIONS
+        for option in _OPTIONS
         if option.metavar is not None and not option.repeatable
     ]
-    optFlags = [[option.name, None, option.help] for option in GATEWAY_OPTIONS if option.metavar is None]
+    optFlags = [[option.name, None, option.help] for option in _OPTIONS if option.metavar is None]
 
     settings: GatewaySettings
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
-        self._repeated: dict[str, list[str]] = {"listen": [], "tor-option": []}
+        self._repeated: dict[str, list[str]] = {option.name: [] for option in _OPTIONS if option.repeatable}
 
     def getSynopsis(self) -> str:
         """The first line of the help, the same however the gateway was called."""
@@ -62,6 +70,10 @@ Each option can also be given as an environment variable: --state-dir as TORFLUX
     def opt_tor_option(self, line: str) -> None:
         """See the table."""
         self._repeated["tor-option"].append(line)
+
+    def opt_database(self, name: str) -> None:
+        """See the table."""
+        self._repeated["database"].append(name)
 
     def opt_version(self) -> None:
         """Print the versions of torfluxd, Twisted and Python, and end."""
@@ -81,16 +93,45 @@ Each option can also be given as an environment variable: --state-dir as TORFLUX
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}; options begin with --")
 
     def postOptions(self) -> None:
-        """Put the settings together."""
+        """Put the settings together; for `--check` and `--sample-config`, print and end."""
         flags: dict[str, Any] = {
-            option.name: "yes" if option.metavar is None and self[option.name] else self.get(option.name) or None
-            for option in GATEWAY_OPTIONS
+            option.name: self[option.name] if option.metavar is not None else "yes" if self[option.name] else None
+            for option in _OPTIONS
             if not option.repeatable
         }
         try:
-            self.settings = read_gateway_settings({**flags, **self._repeated}, os.environ)
+            self._read({**flags, **self._repeated})
         except SettingsError as error:
-            raise usage.UsageError(str(error)) from None
+            refuse(error)
+
+    def _read(self, flags: Mapping[str, str | Sequence[str] | None]) -> None:
+        asked = {option.key: read_value(option, find_given(option, flags, os.environ, {})) for option in CONFIG_OPTIONS}
+        if asked["sample_config"]:
+            _print_and_end(sample_config())
+        config = load_config(flags, os.environ)
+        self.settings = read_gateway_settings(flags, os.environ, config)
+        if asked["check"]:
+            _check_and_end(self.settings, written_settings(gather(flags, os.environ, config), config.schema))
+
+
+def _print_and_end(text: str) -> NoReturn:
+    print(text, end="")  # noqa: T201  # the answer to a question
+    raise SystemExit(0)
+
+
+def _check_and_end(settings: GatewaySettings, written: str) -> NoReturn:
+    """Look at what the settings name; say that all is well, and which they are.
+
+    :raises SettingsError: the gateway could not come up.
+    """
+    from twisted.internet import reactor
+
+    _need_extra()
+    from torfluxd.gateway.checkup import check_up
+
+    for warning in check_up(settings, os.environ, cast(IReactorTime, reactor)):
+        print(f"torfluxd: {warning}", file=sys.stderr)  # noqa: T201  # as above
+    _print_and_end(f"# All is well. The gateway would start with these settings:\n\n{written}")
 
 
 for _option in GATEWAY_OPTIONS:
@@ -103,9 +144,8 @@ def _with_suggestion(problem: str) -> str:
     words = problem.split()
     if len(words) != 4 or words[0] != "option" or words[2:] != ["not", "recognized"]:
         return problem
-    known = [f"--{option.name}" for option in GATEWAY_OPTIONS]
-    near = difflib.get_close_matches(words[1], known, n=1, cutoff=0.7)
-    hint = f"did you mean {near[0]}?" if near else "--help lists the options"
+    near = nearest(words[1], [f"--{option.name}" for option in _OPTIONS])
+    hint = f"did you mean {near}?" if near else "--help lists the options"
     return f"there is no option {words[1]}; {hint}"
 
 
@@ -118,12 +158,8 @@ def makeService(options: Options) -> IService:
     """Make the gateway; what can be known to be wrong before a daemon forks ends here, with one line."""
     from twisted.internet import reactor
 
-    try:
-        from torfluxd.gateway.service import Gateway, GatewayReactor
-    except ImportError as error:
-        if (error.name or "").split(".")[0] not in ("httptools", "re2"):
-            raise
-        refuse(f"the gateway needs {error.name}, which is not installed: pip install 'torfluxd[gateway]'")
+    _need_extra()
+    from torfluxd.gateway.service import Gateway, GatewayReactor
 
     gateway = Gateway(
         cast(GatewayReactor, reactor),
@@ -138,6 +174,16 @@ def makeService(options: Options) -> IService:
         except TorfluxdError as error:
             refuse(error, EXIT_FAILED)
     return gateway
+
+
+def _need_extra() -> None:
+    """End with one line where what only the gateway needs is not installed."""
+    try:
+        import torfluxd.gateway.service  # noqa: F401
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in ("httptools", "re2"):
+            raise
+        refuse(f"the gateway needs {error.name}, which is not installed: pip install 'torfluxd[gateway]'")
 
 
 def _changes_user(options: Options) -> bool:

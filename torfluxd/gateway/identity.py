@@ -12,7 +12,7 @@ from torfluxd.onion.key import OnionKey, read_key
 from torfluxd.onion.keyfile import LoadedKey, load_key_file, new_key_file
 from torfluxd.secretfile import find_credential, is_credential
 
-__all__ = ["CREDENTIAL", "KEY_FILE", "KEY_VARIABLE", "find_key", "print_key"]
+__all__ = ["CREDENTIAL", "KEY_FILE", "KEY_VARIABLE", "find_key", "look_for_key", "print_key"]
 
 CREDENTIAL = "onion-key"
 """The name of systemd's credential: `LoadCredential=onion-key:/etc/torfluxd/onion.key`."""
@@ -33,7 +33,20 @@ def find_key(given: Path | None, state: Path, environment: MutableMapping[str, s
     :returns: the key, and what its owner should know.
     :raises OnionKeyError: there is a key that cannot be used.
     """
-    variable = environment.pop(KEY_VARIABLE, "")
+    try:
+        found = look_for_key(given, state, environment)
+    finally:
+        environment.pop(KEY_VARIABLE, "")
+    return found or LoadedKey(new_key_file(state / KEY_FILE))
+
+
+def look_for_key(given: Path | None, state: Path, environment: Mapping[str, str]) -> LoadedKey | None:
+    """As :func:`find_key`, but no key is made, and nothing is changed.
+
+    :returns: None where one would be made.
+    :raises OnionKeyError: there is a key that cannot be used.
+    """
+    variable = environment.get(KEY_VARIABLE, "")
     credential = find_credential(CREDENTIAL, environment)
     if given is not None:
         return load_key_file(given, trusted=is_credential(given, environment))
@@ -42,9 +55,7 @@ def find_key(given: Path | None, state: Path, environment: MutableMapping[str, s
     if variable:
         return LoadedKey(_read_variable(variable), (_VARIABLE_WARNING,))
     path = state / KEY_FILE
-    if path.exists():
-        return load_key_file(path)
-    return LoadedKey(new_key_file(path))
+    return load_key_file(path) if path.exists() else None
 
 
 _VARIABLE_WARNING = (

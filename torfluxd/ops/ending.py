@@ -13,6 +13,8 @@ from typing import NoReturn
 
 from twisted.internet.interfaces import IReactorCore
 
+from torfluxd.errors import SettingsError
+
 __all__ = ["EXIT_FAILED", "EXIT_USAGE", "refuse", "stop_with"]
 
 EXIT_USAGE = 64
@@ -23,9 +25,11 @@ EXIT_FAILED = 1
 
 
 def refuse(problem: object, code: int = EXIT_USAGE) -> NoReturn:
-    """End before anything has begun, with one line on standard error."""
+    """End before anything has begun, with one line on standard error for each thing that is wrong, mostly one."""
     stream = sys.__stderr__ or sys.stderr  # twistd may have put its log in the place of sys.stderr
-    stream.write(f"torfluxd: {' '.join(str(problem).split())}\n")
+    problems = problem.problems if isinstance(problem, SettingsError) else (problem,)
+    for one in problems:
+        stream.write(f"torfluxd: {' '.join(str(one).split())}\n")
     stream.flush()
     raise SystemExit(code)
 

@@ -1,0 +1,27 @@
+"""What a person configured: flags, environment and a file in, frozen settings out, or errors that name the key.
+
+Flags win over the environment (`TORFLUXD_<OPTION>`), which wins over the file (`--config`), which wins over the
+default. Each option is declared once, in a table (`options`, `rules`), from which the command line, its help and the
+sample of a configuration are made as well.
+"""
+
+from torfluxd.settings.gateway import GatewaySettings, read_gateway_settings
+from torfluxd.settings.option import Option
+from torfluxd.settings.options import CONFIG_OPTIONS, GATEWAY_OPTIONS, Expose
+from torfluxd.settings.rules import RULE_OPTIONS, RulesSettings
+from torfluxd.settings.schema import FieldType, MeasurementSchema, TagRule, Unknown
+
+__all__ = [
+    "CONFIG_OPTIONS",
+    "GATEWAY_OPTIONS",
+    "RULE_OPTIONS",
+    "Expose",
+    "FieldType",
+    "GatewaySettings",
+    "MeasurementSchema",
+    "Option",
+    "RulesSettings",
+    "TagRule",
+    "Unknown",
+    "read_gateway_settings",
+]
