@@ -282,6 +282,161 @@ class HelpTests(CommandCase):
         self.assertEqual((64, 1), (ended.returncode, len(ended.stderr.splitlines())))
 
 
+class ConfigurationTests(CommandCase):
+    """`--config`, `--check` and `--sample-config`."""
+
+    def serve(self, *arguments: str, way: str = "serve", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the gateway, which ends by itself."""
+        return self.run_command([*WAYS[way], *arguments], environment)
+
+    def written(self, name: str, text: str, mode: int = 0o600) -> str:
+        """A file."""
+        path = self.directory / name
+        path.write_text(text)
+        path.chmod(mode)
+        return str(path)
+
+    def assert_all_is_well(self, *arguments: str, way: str = "serve", **environment: str) -> str:
+        """`--check` says so, and changes nothing."""
+        before = sorted(self.directory.rglob("*"))
+        ended = self.serve("--check", *arguments, way=way, **environment)
+        self.assertEqual((0, ""), (ended.returncode, ended.stderr))
+        self.assertTrue(ended.stdout.startswith("# All is well."), ended.stdout)
+        self.assertEqual(sorted(self.directory.rglob("*")), before)
+        return ended.stdout
+
+    def assert_problems(self, *arguments: str, saying: list[str]) -> None:
+        """`--check` ends with exit code 64 and one line for each problem, and changes nothing."""
+        before = sorted(self.directory.rglob("*"))
+        ended = self.serve("--check", *arguments)
+        self.assertEqual((64, ""), (ended.returncode, ended.stdout))
+        self.assertEqual(len(saying), len(ended.stderr.splitlines()), ended.stderr)
+        for words, line in zip(saying, ended.stderr.splitlines(), strict=True):
+            self.assertIn(words, line)
+        self.assertEqual(sorted(self.directory.rglob("*")), before)
+
+    def test_the_sample_is_right(self) -> None:
+        """The sample is printed, whichever way it was asked for, and --check accepts it as it is."""
+        samples = {self.serve("--sample-config", way=way).stdout for way in WAYS}
+        self.assertEqual(1, len(samples))
+        self.assert_all_is_well("--state-dir", str(self.state), "--config", self.written("sample", samples.pop()))
+
+    def test_check_shows_what_holds(self) -> None:
+        """--check says that all is well, with the settings that hold and where each was given, and makes nothing."""
+        config = self.written("f.toml", '[gateway]\ntimeout = "1m"\nexpose = "all"\n[schema.a]\nfields.f = "float"\n')
+        for way in WAYS:
+            said = self.assert_all_is_well(
+                "--state-dir", str(self.state), "--timeout=2m", way=way, TORFLUXD_CONFIG=config, TORFLUXD_EXPOSE="write"
+            )
+            for line in ('timeout = "2m"  # --timeout', 'expose = "write"  # TORFLUXD_EXPOSE', "[schema.a]"):
+                self.assertIn(line, said.splitlines())
+        self.assertFalse(self.state.exists())
+
+    def test_check_beside_a_gateway(self) -> None:
+        """--check works beside a gateway that runs, before it is restarted."""
+        held = StateDirectory.claim(self.state)
+        self.addCleanup(held.release)
+        self.assert_all_is_well("--state-dir", str(self.state))
+
+    def test_check_shows_no_secrets(self) -> None:
+        """A key and a token are looked at, and nothing of them is shown."""
+        key = OnionKey.generate().hex()
+        said = self.assert_all_is_well(
+            f"--state-dir={self.state}",
+            f"--onion-key={self.written('key', key)}",
+            f"--influxdb-token-file={self.written('token', 'hunter2')}",
+            "--tor-option=HTTPSProxyAuthenticator u:hunter2",
+        )
+        self.assertNotIn("hunter2", said)
+        self.assertNotIn(key[:16], said)
+
+    def test_check_tells_all_that_is_wrong(self) -> None:
+        """All that would keep the gateway from coming up is told at once, as far as it can be known."""
+        self.assert_problems(
+            f"--state-dir={self.written('file', '')}",
+            f"--onion-key={self.written('key', OnionKey.generate().hex(), 0o644)}",
+            f"--influxdb-token-file={self.directory}/none",
+            "--listen=nonsense:1",
+            "--tor-binary=/nowhere/tor",
+            f"--authorized-clients={self.directory}/nobody",
+            saying=[
+                "Not a directory; choose another with --state-dir",
+                "--influxdb-token-file: ",
+                "--listen: 'nonsense:1'",
+                "chmod 600",
+                "apt-get install tor",
+                "--authorized-clients: ",
+            ],
+        )
+        self.assert_problems(
+            "--timeout=x",
+            f"--config={self.written('f.toml', '[gateway]' + chr(10) + 'max_body_bytes = ' + repr('lots'))}",
+            saying=["gateway.max_body_bytes: expected a number of bytes, got 'lots'", "--timeout: expected a duration"],
+        )
+
+    def test_check_opens_no_endpoint(self) -> None:
+        """An endpoint that would connect to a tor when it is read is left alone."""
+        with socket.create_server(("127.0.0.1", 0)) as control:
+            port = control.getsockname()[1]
+            self.assert_all_is_well(f"--state-dir={self.state}", f"--listen=onion:80:controlPort={port}")
+            control.setblocking(False)
+            self.assertRaises(BlockingIOError, control.accept)
+
+    def test_a_gateway_with_a_file(self) -> None:
+        """A file that is wrong keeps every way to run the gateway from starting, with one line."""
+        config = self.written("f.toml", "[gateway]\ntimeot = 1")
+        for way in WAYS:
+            ended = self.serve("--config", config, way=way)
+            self.assertEqual(64, ended.returncode)
+            self.assertEqual(
+                f"torfluxd: {config}: gateway.timeot: there is no such key; did you mean gateway.timeout?\n",
+                ended.stderr,
+            )
+
+    def test_an_empty_value(self) -> None:
+        """An option with nothing in it is an error, not the default."""
+        self.assert_problems("--timeout", "", saying=["--timeout: expected a duration"])
+
+
+class SchemaCommandTests(CommandCase):
+    """`torfluxd schema suggest`."""
+
+    def suggest(self, *arguments: str, sample: bytes = b"") -> tuple[int, str, str]:
+        """Run it; its exit code, what it proposed, and what it told."""
+        command = [str(BIN / "torfluxd"), "schema", "suggest", *arguments]
+        ended = subprocess.run(command, input=sample, capture_output=True, check=False, timeout=DEADLINE_SECONDS)
+        return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+    def test_what_it_proposes_can_be_used(self) -> None:
+        """A sample in a file or on standard input becomes tables that --check accepts; what is unreadable is told."""
+        sample = b"backup,os=linux,host=pc1 seconds=12.8,files=3000i 1700000000\ngar\x1bbage\n"
+        (self.directory / "sample").write_bytes(sample)
+        code, proposed, told = self.suggest(str(self.directory / "sample"))
+        self.assertEqual((code, proposed, told), self.suggest(sample=sample))
+        self.assertEqual((0, "torfluxd: line 2 cannot be read: missing fields\n"), (code, told))
+        self.assertIn("[schema.backup.tags]", proposed)
+        (self.directory / "f.toml").write_text(proposed)
+        ended = self.run_command([*WAYS["serve"], "--check", f"--state-dir={self.state}", "--config=f.toml"])
+        self.assertEqual(0, ended.returncode, ended.stderr)
+        self.assertIn('host = "drop"', ended.stdout)
+
+    def test_many_bad_lines(self) -> None:
+        """Of many lines that cannot be read, the first are told, and how many others there are."""
+        told = self.suggest(sample=b"bad\n" * 50 + b"m f=1")[2].splitlines()
+        self.assertEqual((11, "torfluxd: so are 40 others"), (len(told), told[-1]))
+
+    def test_what_it_cannot_do_is_one_line(self) -> None:
+        """A missing file, a sample of something else and a wrong word are each refused in one line."""
+        self.assertEqual(1, len(self.suggest(str(self.directory / "none"))[2].splitlines()))
+        code, proposed, told = self.suggest(sample=b"")
+        self.assertEqual(
+            (1, "", "torfluxd: schema suggest: there is no line protocol in the sample\n"), (code, proposed, told)
+        )
+        for arguments in (["suggest", "a", "b"], ["sugest"]):
+            ended = self.run_command([str(BIN / "torfluxd"), "schema", *arguments])
+            self.assertEqual((64, 1), (ended.returncode, len(ended.stderr.splitlines())))
+
+
 class KeyCommandTests(CommandCase):
     """`torfluxd key`."""
 

@@ -22,8 +22,10 @@ from torfluxd.gateway.identity import CREDENTIAL, KEY_FILE, KEY_VARIABLE
 from torfluxd.onion.address import parse_onion_address
 from torfluxd.onion.testnet_command import TestnetOptions
 from torfluxd.ops.ending import EXIT_FAILED, EXIT_USAGE
-from torfluxd.settings import GATEWAY_OPTIONS
+from torfluxd.settings import CONFIG_OPTIONS, GATEWAY_OPTIONS, read_gateway_settings
+from torfluxd.settings.config import read_config
 
+OPTIONS = (*GATEWAY_OPTIONS, *CONFIG_OPTIONS)
 GATEWAY_COMMAND = re.compile(r"(?:twistd|twist|serve)\b.*")
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 
@@ -45,7 +47,7 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_documentation(self) -> None:
         """So does all that is in `docs`, and what it names of the gateway's options exists."""
-        known = {option.name for option in GATEWAY_OPTIONS}
+        known = {option.name for option in OPTIONS}
         for path in sorted((CHECKOUT / "docs").glob("*.rst")):
             document, remarks = rendered(path.relative_to(CHECKOUT).as_posix())
             self.assertEqual(remarks, "", path.name)
@@ -92,7 +94,7 @@ class ReadmeTests(SynchronousTestCase):
     def test_options_exist(self) -> None:
         """Every option that it names is one, of the gateway, the demo, the testnet or the spool command."""
         others = [*DemoOptions.optFlags, *DemoOptions.optParameters, *TestnetOptions.optFlags, *SpoolOptions.optFlags]
-        known = {option.name for option in GATEWAY_OPTIONS} | {option[0] for option in others} | {"help"}
+        known = {option.name for option in OPTIONS} | {option[0] for option in others} | {"help"}
         commands = [found for script in blocks("sh") for found in GATEWAY_COMMAND.findall(script)]
         named = {name for text in (*literals(), *commands) for name in OPTION.findall(text)}
         self.assertEqual(named - known, set())
@@ -100,10 +102,17 @@ class ReadmeTests(SynchronousTestCase):
     def test_options_are_told(self) -> None:
         """Every option of the gateway is in the table, with its default."""
         table = {re.split(r"[ `]", text)[0].removeprefix("--"): text for text in literals() if text.startswith("--")}
-        self.assertLessEqual({option.name for option in GATEWAY_OPTIONS}, set(table))
-        for option in GATEWAY_OPTIONS:
+        self.assertLessEqual({option.name for option in OPTIONS}, set(table))
+        for option in OPTIONS:
             if option.default is not None and option.metavar is not None:
                 self.assertIn(option.default, literals(), option.name)
+
+    def test_configuration(self) -> None:
+        """Its example of a configuration is one, and says what stands behind it."""
+        config = read_config(the_block("toml", "[schema.backup]").encode(), "README.rst")
+        rules = read_gateway_settings({}, {}, config).rules
+        self.assertEqual((rules.databases, rules.max_tag_values), (("telemetry",), 500))
+        self.assertEqual(set(rules.schema or {}), {"backup"})
 
     def test_address(self) -> None:
         """The onion address of its examples is one, so that they can be tried; and it is the same everywhere."""

@@ -202,7 +202,7 @@ class ReadingTests(SynchronousTestCase):
         self.assertGreater(len(sources()), 30)
         self.assertIn("torfluxd", sources())
         self.assertIn("torfluxd.onion.key", sources())
-        self.assertIn("torfluxd.errors.SettingsError", imports()["torfluxd.settings"])
+        self.assertIn("torfluxd.errors.SettingsError", imports()["torfluxd.settings.gateway"])
 
     def test_imports_are_absolute(self) -> None:
         """Who imports what can be read in the line itself."""

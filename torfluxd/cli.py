@@ -1,4 +1,4 @@
-"""The `torfluxd` command: `serve`, `demo`, `key`, `spool`, `testnet`."""
+"""The `torfluxd` command: `serve`, `demo`, `key`, `schema`, `spool`, `testnet`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ Commands:
     serve     Run the gateway here, in the foreground (as `twist torfluxd` does).
     demo      Show it all on one machine: Tor network, InfluxDB, gateway, reporters.
     key       Make or read the private key of an onion service.
+    schema    Propose a schema for the gateway, out of a sample of line protocol.
     spool     What waits for InfluxDB, and what it refused: show, retry, drop.
     testnet   Run a private Tor network on loopback, for tests.
 
@@ -38,6 +39,21 @@ FILE may hold a key in any form: go-torfluxdb's hex digits, tor's
 hs_ed25519_secret_key, ED25519-V3:... or bare base64. A new one is written for
 its owner alone (mode 0600), and never over an existing file.
 """
+
+_SCHEMA_HELP = """\
+Usage: torfluxd schema suggest [FILE]
+
+Reads a sample of line protocol, from FILE or standard input, and prints the
+[schema.*] tables that would let it through: for the gateway's --config FILE,
+when you have read them. A tag that looks as if it names a machine or a person
+is proposed to be dropped. Lines that cannot be read are told on standard error.
+"""
+
+_SAMPLE_LIMIT_BYTES = 256 * 2**20
+"""How much of a sample is read: a million points and more, in some ten seconds and less than a gigabyte."""
+
+_BAD_LINES_TOLD = 10
+"""How many lines that cannot be read are told with their reasons; the others are counted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -123,6 +139,49 @@ def _key(arguments: list[str]) -> None:
         refuse(error, EXIT_FAILED)
 
 
+def _schema(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(_SCHEMA_HELP, end="")
+        raise SystemExit(0 if arguments else 64)
+    action, *names = arguments
+    if action != "suggest":
+        refuse(f"schema: there is no {action!r}; there is suggest (torfluxd schema --help tells more)")
+    if len(names) > 1:
+        refuse(f"schema suggest: takes one file, got {len(names)}")
+    try:
+        from torfluxd.settings.suggest import suggest
+    except ImportError as error:
+        if error.name != "re2":
+            raise
+        refuse(f"schema suggest needs {error.name}, which is not installed: pip install 'torfluxd[gateway]'")
+    suggestion = suggest(_sample(names[0] if names else "-"))
+    for bad in suggestion.bad[:_BAD_LINES_TOLD]:
+        print(f"torfluxd: line {bad.number} cannot be read: {_on_one_line(bad.reason)}", file=sys.stderr)
+    if len(suggestion.bad) > _BAD_LINES_TOLD:
+        print(f"torfluxd: so are {len(suggestion.bad) - _BAD_LINES_TOLD} others", file=sys.stderr)
+    if not suggestion.text:
+        refuse("schema suggest: there is no line protocol in the sample", EXIT_FAILED)
+    print(suggestion.text, end="")
+
+
+def _sample(name: str) -> bytes:
+    """What a file holds, or standard input; the beginning of it where it is very long."""
+    try:
+        with sys.stdin.buffer if name == "-" else open(name, "rb") as file:
+            sample = file.read(_SAMPLE_LIMIT_BYTES + 1)
+    except OSError as error:
+        refuse(f"schema suggest: {name} cannot be read: {error.strerror}", EXIT_FAILED)
+    if len(sample) <= _SAMPLE_LIMIT_BYTES:
+        return sample
+    print(f"torfluxd: only the first {_SAMPLE_LIMIT_BYTES >> 20}MiB of the sample are read", file=sys.stderr)
+    return sample[: sample.rfind(b"\n", 0, _SAMPLE_LIMIT_BYTES) + 1]
+
+
+def _on_one_line(text: str) -> str:
+    """What a sample brought into a reason, so that no screen is changed by it."""
+    return "".join(one if one.isprintable() else "?" for one in text)
+
+
 def _show(path: Path) -> str:
     loaded = load_key_file(path)
     _warn(loaded.warnings)
@@ -150,6 +209,7 @@ _RUN: dict[str, Callable[[list[str]], None]] = {
     "serve": _serve,
     "demo": _demo,
     "key": _key,
+    "schema": _schema,
     "spool": _spool,
     "testnet": _testnet,
 }

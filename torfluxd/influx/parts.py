@@ -25,6 +25,7 @@ _FIELD = re.compile(
     rb'[ \t,]++([^=\\ ]*+(?:\\.[^=\\ ]*+)*+)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^", ]++)',
 )
 _ESCAPED = re.compile(rb"\\([,= ])")
+_ESCAPED_IN_MEASUREMENT = re.compile(rb"\\([, ])")
 _ESCAPED_IN_STRING = re.compile(rb'\\(["\\])')
 
 
@@ -64,12 +65,12 @@ def split_line(line: bytes) -> Parts:
     while (one := _FIELD.match(line, position)) is not None:
         fields[_name(one[1])] = _value(one[2])
         position = one.end()
-    return Parts(_name(measurement[0]), tags, fields)
+    return Parts(_name(measurement[0], _ESCAPED_IN_MEASUREMENT), tags, fields)
 
 
-def _name(text: bytes) -> str:
+def _name(text: bytes, escaped: re.Pattern[bytes] = _ESCAPED) -> str:
     r"""A name or the value of a tag: a backslash escapes separators, and nothing else."""
-    return _ESCAPED.sub(rb"\1", text).decode("utf-8", "replace")
+    return escaped.sub(rb"\1", text).decode("utf-8", "replace")
 
 
 def _value(text: bytes) -> tuple[FieldKind, str]:
