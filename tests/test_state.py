@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.errors import StateDirectoryError
-from torfluxd.state import StateDirectory, default_state_directory
+from torfluxd.state import StateDirectory, check_state_directory, default_state_directory
 
 
 class DefaultTests(SynchronousTestCase):
@@ -88,6 +88,18 @@ class ClaimTests(SynchronousTestCase):
         for mode in (0o770, 0o1777):
             self.path.chmod(mode)
             self.assertIn("chmod go-w", str(self.assertRaises(StateDirectoryError, StateDirectory.claim, self.path)))
+
+    def test_it_can_be_looked_at_beforehand(self) -> None:
+        """Whether it could be claimed is known without making it, locking it, or asking who holds it."""
+        new = self.path / "a" / "b"
+        check_state_directory(new)
+        self.assertFalse((self.path / "a").exists())
+        self.addCleanup(StateDirectory.claim(new).release)
+        check_state_directory(new)
+        new.chmod(0o777)
+        self.assertRaises(StateDirectoryError, check_state_directory, new)
+        (self.path / "file").write_text("")
+        self.assertRaises(StateDirectoryError, check_state_directory, self.path / "file" / "c")
 
     def test_a_file_is_written_whole(self) -> None:
         """A file in it appears whole, in the place of what was there before."""
