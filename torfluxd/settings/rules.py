@@ -82,14 +82,14 @@ def _count(name: str, default: int, unit: str, help_text: str, reason: str) -> O
 RULE_OPTIONS = (
     _count(
         "max-lines",
-        50_000,
+        20_000,
         "lines",
         "How many lines one write may hold.",
-        "Ten times what InfluxDB advises for a batch (5000); 2 MiB hold as many if they are short.",
+        "Twice the largest batch that InfluxDB's documentation advises.",
     ),
     _count(
         "max-line-bytes",
-        65_536,
+        65_535,
         "bytes",
         "How long one line may be.",
         "As long as InfluxDB 1.x takes a measurement with its tags, or one string.",
@@ -112,8 +112,30 @@ RULE_OPTIONS = (
         "max-measurements",
         1000,
         "measurements",
-        "How many measurements strangers may make in a database, as long as the gateway runs.",
-        "Software knows tens; who makes up more is not reporting.",
+        "How many measurements strangers may write to, as long as the gateway runs.",
+        "Programs have tens; all of Telegraf's plugins together have some hundreds.",
+    ),
+    _count(
+        "max-tag-keys",
+        64,
+        "tags",
+        "How many different tags one measurement may have, as long as the gateway runs.",
+        "Each is in InfluxDB's index for good.",
+    ),
+    _count(
+        "max-field-names",
+        4000,
+        "fields",
+        "How many different fields all measurements together may have, as long as the gateway runs.",
+        "All of Telegraf's plugins together have some 3000; InfluxDB writes its list of them anew for each new one.",
+    ),
+    _count(
+        "max-series",
+        100_000,
+        "series",
+        "How many series, which is combinations of tag values, all measurements together may have, as long as the"
+        ' gateway runs; the tags of any other are all written as "other".',
+        "A tenth of InfluxDB's own limit (max-series-per-database), past which honest points are refused, too.",
     ),
     _count(
         "max-tag-values",
@@ -163,7 +185,10 @@ class RulesSettings:
     :ivar max_shard_days_per_body: over how many days the points of one write may lie.
     :ivar max_shard_days_per_writer: the same, for all that one writer sends.
     :ivar max_tag_values: how many values one tag of one measurement may have.
-    :ivar max_measurements: how many measurements a database may get.
+    :ivar max_measurements: how many measurements may be written to.
+    :ivar max_tag_keys: how many different tags one measurement may have.
+    :ivar max_field_names: how many different fields all measurements together may have.
+    :ivar max_series: how many series all measurements together may have.
     :ivar max_lines: of one write.
     :ivar max_line_bytes: of one line.
     :ivar max_tags: of one line.
@@ -183,6 +208,9 @@ class RulesSettings:
     max_shard_days_per_writer: int
     max_tag_values: int
     max_measurements: int
+    max_tag_keys: int
+    max_field_names: int
+    max_series: int
     max_lines: int
     max_line_bytes: int
     max_tags: int
