@@ -12,6 +12,18 @@ from torfluxd.gateway.complaints import SILENT_SECONDS, Complaints
 class ComplaintsTests(SynchronousTestCase):
     """Complaints come to the log, but not all of them."""
 
+    def test_another_cause(self) -> None:
+        """Another cause than the one that was told is news at once, however many there are."""
+        complaints = Complaints(Clock())
+        with capturedLogs() as events:
+            for number in (500, 404, 500, 404):
+                complaints.note(f"it answered {number}")
+        self.assertEqual(len(events), 2)
+        with capturedLogs() as events:
+            for number in range(10_000):
+                complaints.note(f"it is away, says number {number}")
+        self.assertEqual(len(events), 10_000)
+
     def test_silence(self) -> None:
         """The first complaint is logged at once, the next one after a while, however many strangers cause one."""
         clock = Clock()

@@ -14,6 +14,9 @@ __all__ = ["Complaints"]
 SILENT_SECONDS = 60.0
 """How long the log is silent after a complaint: strangers can cause one with each request."""
 
+MAX_REASONS = 64
+"""How many reasons are remembered as said. There are a handful; one with a number in it could come in many forms."""
+
 _log = Logger()
 
 
@@ -29,13 +32,13 @@ class Complaints:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._silent_until: dict[str, float] = {}
+        self._silent_until: dict[tuple[str, str], float] = {}
         self._away: set[Destination] = set()
         self._filled: SpoolCounts | None = None  # the counts when the spool was last empty, or just after
 
     def note(self, reason: str) -> None:
         """A stranger was told to come back, for this reason."""
-        if self._may_speak("note"):
+        if self._may_speak("note", reason):
             _log.warn("InfluxDB did not serve a stranger, who was told to come back: {reason}", reason=_phrase(reason))
 
     def found(self, counts: SpoolCounts) -> None:
@@ -49,7 +52,7 @@ class Complaints:
         self._away.add(destination)
         if self._filled is None:
             self._filled = counts
-        if self._may_speak("kept"):
+        if self._may_speak("kept", reason):
             _log.warn(
                 "InfluxDB takes no writes: {reason}; they are kept in the spool, which holds {points} points",
                 reason=_phrase(reason),
@@ -66,7 +69,7 @@ class Complaints:
             self._away.remove(destination)
             self._away = {other for other in self._away if other in waiting}
             if not self._away:
-                self._silent_until.pop("kept", None)
+                self._silent_until.clear()
                 _log.info("InfluxDB takes writes again; {points} points wait in the spool", points=counts.points)
         if self._filled is not None and not counts.points:
             _log.info(
@@ -76,12 +79,15 @@ class Complaints:
             )
             self._filled = None
 
-    def _may_speak(self, what: str) -> bool:
-        """Whether nothing of the kind was said a moment ago."""
+    def _may_speak(self, what: str, reason: str) -> bool:
+        """Whether nothing of the kind was said a moment ago, for the same reason: a new one is news at once."""
         now = self._clock.seconds()
-        if now < self._silent_until.get(what, now):
+        said = what, reason.partition(";")[0]  # what follows may hold numbers that change
+        if now < self._silent_until.get(said, now):
             return False
-        self._silent_until[what] = now + SILENT_SECONDS
+        if len(self._silent_until) >= MAX_REASONS:
+            self._silent_until.clear()
+        self._silent_until[said] = now + SILENT_SECONDS
         return True
 
 

@@ -162,6 +162,10 @@ class FireCase(SynchronousTestCase):
         self.assert_discreet()
         return census
 
+    def wait_alarm(self, words: str) -> None:
+        """Wait until the log names the cause."""
+        wait_until(lambda: words in self.server.log, lambda: f"{words!r} in\n{self.server.log[-4000:]}")
+
     def assert_alarm(self, words: str) -> None:
         """The log names the cause: at least once, and not once for each stranger."""
         lines = [line for line in self.server.log.splitlines() if words in line]

@@ -127,7 +127,7 @@ class DroppedDatabaseTests(FireCase):
             self.wait_acknowledged(crowd, 100)
             self.influxd.query(f"DROP DATABASE {quoted(DATABASE)}")
             (last,) = self.register.new_ids(1)  # what was stored up to here went with the database
-            self.wait_acknowledged(crowd, 500)
+            self.wait_alarm("database does not exist")
             self.influxd.create_database(DATABASE)
             self.wait_acknowledged(crowd, 500)
         self.assert_only(crowd, "204")
