@@ -14,7 +14,8 @@ tags are not sorted or begin alike; Python's `re` alone takes 1.2 for the gramma
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -25,7 +26,7 @@ from torfluxd.influx.line import KEY_JOINT_BYTES, MAX_KEY_BYTES
 from torfluxd.influx.refusal import line_end, refusal, stricter_refusal
 from torfluxd.influx.stamp import NANOSECONDS, Timestamps
 
-__all__ = ["BadLine", "Checked", "are_plain", "check"]
+__all__ = ["BadLine", "Checked", "are_like", "are_plain", "check", "merged", "named"]
 
 MAX_BAD_LINES: Final = 1000
 """After so many bad lines the rest of a body is one more bad line: naming one takes up to 10 microseconds, in which
@@ -67,6 +68,30 @@ class Checked:
     points: int
     timestamps: Timestamps
     bad: tuple[BadLine, ...] = ()
+
+
+def named(body: bytes, lines: bytes, refused: Sequence[tuple[int, str]]) -> list[BadLine]:
+    """Name good lines that are refused for another reason, as many as bad ones are named.
+
+    :param body: as it came.
+    :param lines: the good lines of it (:attr:`Checked.lines`).
+    :param refused: which of those, from 0 and in their order, and why.
+    """
+    good = lines.split(b"\n")
+    texts = enumerate(body.split(b"\n"), 1)
+    bad = []
+    index = -1
+    for wanted, reason in refused[:MAX_BAD_LINES]:
+        while index < wanted:  # The good lines are in the body, in their order.
+            number, text = next(texts)
+            index += text.strip(b" \t\x00") == good[index + 1]
+        bad.append(BadLine(number, good[wanted][:SHOWN_BYTES], reason))
+    return bad
+
+
+def merged(bad: Sequence[BadLine], others: Sequence[BadLine]) -> tuple[BadLine, ...]:
+    """Bad lines in their order; no more of them than are named."""
+    return tuple(sorted((*bad, *others), key=lambda line: line.number)[: MAX_BAD_LINES + 1])
 
 
 _UNTIDY = compiled(rb"(?:^|\n)[ \t#\n]|[ \t](?:\n|\z)")
@@ -112,7 +137,21 @@ def are_plain(lines: bytes, precision: Precision = "ns", grammar: Grammar = _V1)
     :param precision: the unit of their times.
     :param grammar: of the InfluxDB that is to take them.
     """
-    return not _has_rarities(lines) and bool(grammar.with_time[precision].fullmatch(lines))
+    return are_like(lines, grammar.with_time[precision])
+
+
+def are_like(lines: bytes, pattern: Any, longest: int = _LONGEST_SURE_LINE) -> bool:
+    """Whether all of a text is as a pattern of plain lines says, and none of it is longer than that.
+
+    :param lines: separated by newlines, without one at the end.
+    :param pattern: of :class:`~torfluxd.influx.grammar.Grammar`.
+    :param longest: bytes.
+    """
+    return (
+        _is_utf8(lines)
+        and not _has_long_line(lines, min(longest, _LONGEST_SURE_LINE))
+        and bool(pattern.fullmatch(lines))
+    )
 
 
 def check(body: bytes, precision: Precision = "ns", grammar: Grammar = _V1) -> Checked:
@@ -146,10 +185,10 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _has_long_line(lines: bytes) -> bool:
+def _has_long_line(lines: bytes, longest: int = _LONGEST_SURE_LINE) -> bool:
     start = 0
-    while len(lines) - start > _LONGEST_SURE_LINE:
-        start = lines.rfind(b"\n", start, start + _LONGEST_SURE_LINE + 1) + 1
+    while len(lines) - start > longest:
+        start = lines.rfind(b"\n", start, start + longest + 1) + 1
         if start == 0:
             return True
     return False

@@ -5,7 +5,7 @@ Pure. A pattern is compiled when it is first asked for, which takes milliseconds
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,10 +14,11 @@ import re2
 
 from torfluxd.influx.dialect import Precision
 from torfluxd.influx.line import MAX_INTEGER, MAX_TIME_NS, MAX_UNSIGNED, MIN_INTEGER
+from torfluxd.influx.parts import FieldKind
 from torfluxd.influx.rules import RULES, Rules
 from torfluxd.influx.stamp import NANOSECONDS
 
-__all__ = ["GRAMMARS", "Grammar", "compiled"]
+__all__ = ["GRAMMARS", "MAX_COUNTED_BYTES", "NOTHING", "Grammar", "compiled"]
 
 # All of it is bytes: UTF-8 is checked apart.
 
@@ -55,6 +56,7 @@ def _rest_other_than(start: bytes, names: Collection[bytes]) -> bytes:
     return _other_than(rests) if rests else _TEXT + b"*"
 
 
+_ANY_SERIES = rb"(?:[^%b \\]|\\[^%b])*" % (_CONTROL, _CONTROL)
 _STRING = rb'"(?:[^\x00-\x08\x0a-\x1f\x7f"\\]|\\[^\x00-\x08\x0a-\x1f\x7f])*"'
 
 
@@ -67,6 +69,15 @@ def _at_most(limit: int) -> bytes:
             choices.append(rb"%b[0-%c][0-9]{%d}" % (digits[:place], digit - 1, len(digits) - place - 1))
     return rb"0*(?:%b)" % b"|".join(choices)
 
+
+_SHORT_STRING = rb'"[^\x00-\x08\x0a-\x1f\x7f"\\]{0,%d}"'
+_BOOLEAN = rb"(?:t|T|true|True|TRUE|f|F|false|False|FALSE)"
+
+MAX_COUNTED_BYTES: Final = 64
+"""Up to which length a pattern counts the bytes of a string: each one takes room in it."""
+
+NOTHING: Final = rb"[^\x00-\xff]"
+"""A pattern that nothing matches."""
 
 _INTEGER = rb"(?:-?%b|-0*%d)i" % (_at_most(MAX_INTEGER), -MIN_INTEGER)
 _UNSIGNED = rb"%bu" % _at_most(MAX_UNSIGNED)
@@ -150,6 +161,55 @@ class Grammar:
             % (_MEASUREMENT, _TEXT, _TAG_VALUE, self._blanks, fields, self._blanks)
         )
 
+    def plain_lines(self, time: bytes | None) -> Any:
+        """Plain lines that all have such a time.
+
+        :param time: a pattern; None for lines without a time.
+        """
+        return self.without_time if time is None else compiled(_lines(rb"%b %b" % (self._plain, time)))
+
+    def typed_lines(self, points: Iterable[tuple[bytes, Iterable[bytes]]], time: bytes | None) -> Any:
+        """Lines of these measurements with these fields, in any order, and such a time. Of their tags this says
+        nothing, but where they end: whoever asks knows each series.
+
+        :param points: a measurement, and patterns of what its fields may be (:meth:`typed_field`).
+        :param time: a pattern; None for lines without a time.
+        """
+        choices = []
+        for measurement, fields in points:
+            field = b"|".join(fields)
+            choices.append(rb"%b(?:,%b)? (?:%b)(?:,(?:%b))*" % (re2.escape(measurement), _ANY_SERIES, field, field))
+        point = rb"(?:%b)" % (b"|".join(choices) or NOTHING)
+        return compiled(_lines(point if time is None else rb"%b %b" % (point, time)))
+
+    def familiar_lines(self, fields: Iterable[bytes], time: bytes | None) -> Any:
+        """Lines of any series, of which this says nothing but where it ends, and such fields and such a time.
+
+        :param fields: their names, as written.
+        :param time: a pattern; None for lines without a time.
+        """
+        names = rb"(?:%b)" % (b"|".join(map(re2.escape, fields)) or NOTHING)
+        point = rb"%b %b" % (_ANY_SERIES, self._fields(_fraction(_SURE_DIGITS, self.rules) + _SURE_POWER, names))
+        return compiled(_lines(point if time is None else rb"%b %b" % (point, time)))
+
+    def typed_field(self, key: bytes, kind: FieldKind, max_bytes: int | None) -> bytes:
+        """A pattern of a field and its value. It may leave out values that are rarely written.
+
+        :param key: as it is written.
+        :param max_bytes: of a string, if it has a limit.
+        """
+        if kind == "string":
+            value = _STRING if max_bytes is None or max_bytes > MAX_COUNTED_BYTES else _SHORT_STRING % max_bytes
+        elif kind == "boolean":
+            value = _BOOLEAN
+        elif kind == "integer":
+            value = _INTEGER
+        elif kind == "unsigned":
+            value = _UNSIGNED if self.rules.unsigned else NOTHING
+        else:
+            value = rb"-?%b%b" % (_fraction(_SURE_DIGITS, self.rules), _SURE_POWER)
+        return rb"%b=%b" % (re2.escape(key), value)
+
     def _any_tags(self) -> bytes:
         return rb"(?:,%b=%b)*" % (self._tag_key, _TAG_VALUE)
 
@@ -170,7 +230,7 @@ class Grammar:
         numbers = [rb"-?%b" % number, _INTEGER]
         if self.rules.unsigned:
             numbers.append(_UNSIGNED)
-        value = rb"(?:%b|%b|t|T|true|True|TRUE|f|F|false|False|FALSE)" % (b"|".join(numbers), _STRING)
+        value = rb"(?:%b|%b|%b)" % (b"|".join(numbers), _STRING, _BOOLEAN)
         one = rb"%b=%b" % (key, value)
         return rb"%b(?:,%b)*" % (one, one)
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from torfluxd.influx.dialect import Precision
 
-__all__ = ["NANOSECONDS", "SLOT_NS", "Stamper", "Timestamps", "stamp_lines"]
+__all__ = ["AUTO_UNITS", "NANOSECONDS", "SLOT_NS", "Stamper", "Timestamps", "read_time", "stamp_lines"]
 
 NANOSECONDS: Final[Mapping[Precision, int]] = MappingProxyType(
     {"ns": 1, "u": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "auto": 1}
@@ -31,6 +31,12 @@ _GUESSES: Sequence[tuple[int, int]] = ((5 * 10**9, 10**9), (5 * 10**12, 10**6), 
 SLOT_NS = 1024
 """How exact a stamp is. Each stamp is a multiple of this, which tells the time to a microsecond, plus the place of its
 process among this many: so two processes whose places differ never give the same stamp, whatever their clocks say."""
+
+AUTO_UNITS: Final = tuple(
+    (smallest, limit - 1, unit)
+    for smallest, (limit, unit) in zip((0, *(limit for limit, _ in _GUESSES)), (*_GUESSES, (2**63, 1)), strict=True)
+)
+"""The times that `auto` takes for each unit: the smallest, the largest, and the nanoseconds in one."""
 
 _ZEROS: Mapping[Precision, bytes] = MappingProxyType({"u": b"000", "ms": b"000000", "s": b"000000000"})
 """What makes nanoseconds out of a written time where the unit is a power of ten."""
@@ -114,9 +120,18 @@ def _stamped(line: bytes, stamp_ns: int, precision: Precision) -> bytes:
 
 
 def _in_nanoseconds(written: bytes, precision: Precision) -> bytes:
+    return b"%d" % read_time(written, precision)
+
+
+def read_time(written: bytes, precision: Precision) -> int:
+    """A time in nanoseconds.
+
+    :param written: as in a good line.
+    :param precision: its unit.
+    """
     digits = written.lstrip(b"-0") or b"0"  # int() does not take thousands of zeros
     time = int(digits) if written[:1] != b"-" else -int(digits)
-    return b"%d" % (time * (_guessed(time) if precision == "auto" else NANOSECONDS[precision]))
+    return time * (_guessed(time) if precision == "auto" else NANOSECONDS[precision])
 
 
 def _guessed(time: int) -> int:
