@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,11 @@ a write of 1 point in 16 microseconds and one of 100 in 80, of which the servers
 TIMEOUT_SECONDS = 10
 """When wrk calls an answer late. Its default of 2 s would hide the latencies beyond."""
 
-FIRST_SECOND = 1_500_249_600
-"""Where timestamps begin: the start of a week, and so of a shard of InfluxDB, which holds all runs of a day."""
+WEEK_SECONDS = 7 * 86_400
+
+FIRST_SECOND = (int(time.time()) // WEEK_SECONDS - 1) * WEEK_SECONDS
+"""Where timestamps begin: the start of the last whole week, and so of a shard of InfluxDB, which holds all runs of a
+day, and which the gateway's default window holds."""
 
 ROOM_SECONDS = 100
 """Between the first timestamps of two calls of wrk; `write.lua` uses 10 for each thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from typing import ClassVar
 
 import influxdb
@@ -72,15 +73,16 @@ class WriteTests(ThroughTheOnionCase):
         client = self.stock_client()
         self.assertTrue(client.ping())
         client.create_database("telemetry")
+        now = time.time_ns()
         client.write_points(
-            [{"measurement": "stock", "tags": {"a": "b"}, "fields": {"v": n}, "time": n} for n in range(9)]
+            [{"measurement": "stock", "tags": {"a": "b"}, "fields": {"v": n}, "time": now + n} for n in range(9)]
         )
         self.assertEqual(9, self.influxd.count("telemetry", "stock"))
 
     def test_curl(self) -> None:
         """Curl writes with nothing but a proxy set, and hears what InfluxDB says of a line."""
         target = f"{self.gateway.url}/write?db=telemetry"
-        self.assertIn("204", curl("--proxy", self.tor.proxy, target, "--data-binary", "curled v=1i 1").splitlines()[0])
+        self.assertIn("204", curl("--proxy", self.tor.proxy, target, "--data-binary", "curled v=1i").splitlines()[0])
         self.assertEqual(1, self.influxd.count("telemetry", "curled"))
         self.assertIn(
             "unable to parse 'nonsense'", curl("--proxy", self.tor.proxy, target, "--data-binary", "nonsense")
@@ -89,7 +91,7 @@ class WriteTests(ThroughTheOnionCase):
     async def test_treq(self) -> None:
         """Treq over OnionAgent writes, each request on a circuit of its own."""
         response = await HTTPClient(self.onion_agent()).post(
-            f"{self.gateway.url}/write?db=telemetry", data=b"treqed v=1i 1", allow_redirects=False, reactor=reactor
+            f"{self.gateway.url}/write?db=telemetry", data=b"treqed v=1i", allow_redirects=False, reactor=reactor
         )
         await treq.content(response)
         self.assertEqual(204, response.code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -55,7 +56,7 @@ class CredentialTests(SynchronousTestCase):
     def test_write(self) -> None:
         """A stranger's write is stored, whatever credential he sends, and the log knows no password."""
         gateway = self.gateway()
-        self.stranger(gateway).write_points(["sent v=1 1"], protocol="line")
+        self.stranger(gateway).write_points(["sent v=1"], protocol="line")
         self.assertEqual(self.influxd.count("telemetry", "sent"), 1)
         self.assertNotIn("s3cr3t", gateway.log)
         for place in ("cmdline", "environ"):
@@ -64,13 +65,14 @@ class CredentialTests(SynchronousTestCase):
     def test_rotated(self) -> None:
         """A password that is changed while the gateway runs, in influxd and in the file, is used without a restart."""
         client = self.stranger(self.gateway())
-        client.write_points(["before v=1 1"], protocol="line")
+        client.write_points(["before v=1"], protocol="line")
         self.influxd.query("SET PASSWORD FOR vendor = 'n3w'")
         self.password.write_text("n3w\n")
+        now = time.time_ns()
 
         def is_stored() -> bool:
             try:
-                client.write_points(["after v=1 1"], protocol="line")
+                client.write_points([f"after v=1 {now}"], protocol="line")
             except influxdb.exceptions.InfluxDBServerError:
                 return False
             return self.influxd.count("telemetry", "after") == 1
@@ -82,7 +84,7 @@ class CredentialTests(SynchronousTestCase):
         self.password.write_text("wrong\n")
         gateway = self.gateway()
         try:
-            self.stranger(gateway).write_points(["m v=1 1"], protocol="line")
+            self.stranger(gateway).write_points(["m v=1"], protocol="line")
         except influxdb.exceptions.InfluxDBServerError as error:  # told to come back, in words that name no cause
             self.assertNotIn("credential", str(error))
         gateway.wait_for(f"write a valid one into --influxdb-password-file {self.password}")

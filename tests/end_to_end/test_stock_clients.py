@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 from urllib.request import Request, urlopen
@@ -27,7 +28,8 @@ from tests.end_to_end.programs import LocalGateway, temporary_directory
 from tests.influxd import Influxd
 from tests.victoria import Victoria
 
-TIME_NS = 1_700_000_000_123_456_789
+TIME_NS = time.time_ns() // 3_600_000_000_000 * 3_600_000_000_000 + 123_456_789
+"""A time of today, which is the same in every precision of an hour."""
 UNITS_NS: Mapping[str, int] = {
     "ns": 1,
     "n": 1,
@@ -62,7 +64,7 @@ class StockClientCase(SynchronousTestCase):
             server.start()
         cls.influxd.create_database("telemetry")
         cls.influxd.query("CREATE RETENTION POLICY week ON telemetry DURATION INF REPLICATION 1")
-        cls.influxd.write("telemetry", b"typed v=1 1")
+        cls.influxd.write("telemetry", b"typed v=1 %d" % TIME_NS)
         cls.to_influxd = LocalGateway(cls.addClassCleanup, directory / "influxd", cls.influxd.url)
         cls.to_victoria = LocalGateway(cls.addClassCleanup, directory / "victoria", cls.victoria.url)
 
@@ -125,25 +127,25 @@ class V1Tests(StockClientCase):
 
     def test_retention_policy(self) -> None:
         """Its retention policy is the one where the point lies."""
-        self.client(self.to_influxd).write_points(["v1rp v=1 7"], protocol="line", retention_policy="week")
-        self.assertEqual(self.stored("v1rp", "week"), [7])
+        self.client(self.to_influxd).write_points([f"v1rp v=1 {TIME_NS}"], protocol="line", retention_policy="week")
+        self.assertEqual(self.stored("v1rp", "week"), [TIME_NS])
 
     def test_bad_line(self) -> None:
         """A bad line surfaces in its own exception, in influxd's words, and the good one beside it is stored."""
-        error = self.refusal(influxdb.exceptions.InfluxDBClientError, "v1good v=1 7\ngarbage")
+        error = self.refusal(influxdb.exceptions.InfluxDBClientError, f"v1good v=1 {TIME_NS}\ngarbage")
         self.assertEqual(getattr(error, "code", None), 400)
         self.assertIn("partial write: unable to parse 'garbage': missing fields", str(error))
-        self.assertEqual(self.stored("v1good"), [7])
+        self.assertEqual(self.stored("v1good"), [TIME_NS])
 
     def test_conflict(self) -> None:
         """So does a field that has another type already."""
-        error = self.refusal(influxdb.exceptions.InfluxDBClientError, 'typed v="x" 7')
+        error = self.refusal(influxdb.exceptions.InfluxDBClientError, f'typed v="x" {TIME_NS}')
         self.assertEqual(getattr(error, "code", None), 400)
         self.assertIn("field type conflict", str(error))
 
     def test_unknown_retention_policy(self) -> None:
         """So does a retention policy that does not exist."""
-        error = self.refusal(influxdb.exceptions.InfluxDBServerError, "m v=1 7", retention_policy="nope")
+        error = self.refusal(influxdb.exceptions.InfluxDBServerError, f"m v=1 {TIME_NS}", retention_policy="nope")
         self.assertIn("retention policy not found: nope", str(error))
 
 
@@ -200,12 +202,12 @@ class V2Tests(StockClientCase):
 
     def test_retention_policy(self) -> None:
         """A bucket `db/rp` is a database and a retention policy."""
-        self.write_api(self.to_influxd).write("telemetry/week", record="v2rp v=1 7")
-        self.assertEqual(self.stored("v2rp", "week"), [7])
+        self.write_api(self.to_influxd).write("telemetry/week", record=f"v2rp v=1 {TIME_NS}")
+        self.assertEqual(self.stored("v2rp", "week"), [TIME_NS])
 
     def test_bad_line(self) -> None:
         """A bad line surfaces in its own exception, and nothing of the batch is stored."""
-        error = self.refusal("v2good v=1 7\ngarbage")
+        error = self.refusal(f"v2good v=1 {TIME_NS}\ngarbage")
         self.assertEqual((error.status, error.message), (400, "unable to parse 'garbage': missing fields"))
         self.assertEqual(self.stored("v2good"), [])
 
@@ -214,8 +216,8 @@ class V2Tests(StockClientCase):
         state = temporary_directory(self.addCleanup) / "v2"
         options = ("--influxdb-api", "v2", "--influxdb-org", "vendor")
         gateway = LocalGateway(self.addCleanup, state, self.victoria.url, *options)
-        self.write_api(gateway).write("telemetry", record="v2unsigned v=18446744073709551615u 7000000")
-        self.assertEqual(self.victoria.times("v2unsigned_v"), [7])
+        self.write_api(gateway).write("telemetry", record=f"v2unsigned v=18446744073709551615u {TIME_NS}")
+        self.assertEqual(self.victoria.times("v2unsigned_v"), [TIME_NS // 10**6])
         error = self.refusal("v2unsigned v=1u 7")
         self.assertEqual((error.status, error.message), (400, "unable to parse 'v2unsigned v=1u 7': invalid number"))
 
@@ -231,13 +233,13 @@ class V2Tests(StockClientCase):
 
     def test_conflict(self) -> None:
         """A field that has another type already is 422, as in 2.x."""
-        error = self.refusal('typed v="x" 7')
+        error = self.refusal(f'typed v="x" {TIME_NS}')
         self.assertEqual(error.status, 422)
         self.assertIn("failure writing points to database: partial write: field type conflict", error.message)
 
     def test_no_bucket(self) -> None:
         """A bucket without a name is not found."""
-        error = self.assertRaises(ApiException, self.write_api(self.to_influxd).write, "/x", record="m v=1 7")
+        error = self.assertRaises(ApiException, self.write_api(self.to_influxd).write, "/x", record=f"m v=1 {TIME_NS}")
         self.assertEqual((error.status, error.message), (404, "bucket not found"))
 
     def test_unknown_bucket(self) -> None:
@@ -246,7 +248,9 @@ class V2Tests(StockClientCase):
             ("nope", 'database not found: "nope"'),
             ("telemetry/nope", "retention policy not found: nope"),
         ):
-            error = self.assertRaises(ApiException, self.write_api(self.to_influxd).write, bucket, record="m v=1 7")
+            error = self.assertRaises(
+                ApiException, self.write_api(self.to_influxd).write, bucket, record=f"m v=1 {TIME_NS}"
+            )
             self.assertEqual((error.status, error.message), (404, message))
 
 
@@ -300,36 +304,36 @@ class V3Tests(StockClientCase):
 
     def test_bad_line(self) -> None:
         """A bad line surfaces in its own exception, with its number, and the good one beside it is stored."""
-        error = self.refusal("v3good v=1 7\ngarbage", InfluxDBPartialWriteError)
+        error = self.refusal(f"v3good v=1 {TIME_NS}\ngarbage", InfluxDBPartialWriteError)
         assert isinstance(error, InfluxDBPartialWriteError)
         [line] = error.line_errors
         self.assertEqual((line.line_number, line.original_line, line.error_message), (2, "garbage", "missing fields"))
-        self.assertEqual((error.response.status, self.stored("v3good")), (400, [7]))
+        self.assertEqual((error.response.status, self.stored("v3good")), (400, [TIME_NS]))
 
     def test_all_or_nothing(self) -> None:
         """When it wants all or nothing, the first bad line is named, and nothing is stored."""
-        error = self.refusal("v3whole v=1 7\ngarbage", partial=False)
+        error = self.refusal(f"v3whole v=1 {TIME_NS}\ngarbage", partial=False)
         self.assertIn("parsing failed for write_lp endpoint", error.message)
         self.assertIn("line 2: missing fields (garbage)", error.message)
         self.assertEqual(self.stored("v3whole"), [])
 
     def test_conflict(self) -> None:
         """A field that has another type already is a partial write."""
-        error = self.refusal('typed v="x" 7', InfluxDBPartialWriteError)
+        error = self.refusal(f'typed v="x" {TIME_NS}', InfluxDBPartialWriteError)
         self.assertEqual(error.response.status, 400)
         self.assertIn("field type conflict", error.message)
 
     def test_at_the_path_of_v2(self) -> None:
         """At the path of 2.x it hears what 2.x would say."""
-        error = self.refusal("v3v2 v=1 7\ngarbage", v2=True)
+        error = self.refusal(f"v3v2 v=1 {TIME_NS}\ngarbage", v2=True)
         self.assertEqual(error.response.status, 400)
         self.assertIn("unable to parse 'garbage': missing fields", error.message)
         self.assertEqual(self.stored("v3v2"), [])
 
     def test_retention_policy(self) -> None:
         """A database `db/rp` is a database and a retention policy."""
-        self.client(self.to_influxd).write("v3rp v=1 7", database="telemetry/week", write_precision="ns")
-        self.assertEqual(self.stored("v3rp", "week"), [7])
+        self.client(self.to_influxd).write(f"v3rp v=1 {TIME_NS}", database="telemetry/week", write_precision="ns")
+        self.assertEqual(self.stored("v3rp", "week"), [TIME_NS])
 
     def test_shape(self) -> None:
         """What the client reads is JSON, whichever way a write is wrong."""

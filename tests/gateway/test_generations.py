@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.influx.far_side import FarSide
 from torfluxd.boundaries import Answer, Destination
-from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
+from torfluxd.gateway.rules import MAX_BODY_BYTES
+from torfluxd.gateway.writes import Writes
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.dialect_v2 import V2
 from torfluxd.influx.dialect_v3 import V3
@@ -116,7 +117,7 @@ class GenerationsTests(SynchronousTestCase):
     def test_too_large(self) -> None:
         """So is a body that is too large."""
         for dialect in (V2, V3):
-            body = gzip.compress(b"#" * (MAX_WRITE_BODY_BYTES + 1))
+            body = gzip.compress(b"#" * (MAX_BODY_BYTES + 1))
             answer = self.successResultOf(self.writes.write(Write(dialect, Destination("t")), body, b"gzip", "a"))
             self.assertEqual(answer.status, 413)
             self.assertIn(b"Request Entity Too Large", answer.body)

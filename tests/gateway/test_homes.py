@@ -24,6 +24,13 @@ class HomesTests(SynchronousTestCase):
         self.homes.stored(plain)
         self.assertEqual((self.homes.knows(plain), self.homes.knows(week)), (True, False))
 
+    def test_configured(self) -> None:
+        """One that the vendor configured is known from the start, and as long as it is configured."""
+        self.homes.configure([Destination("telemetry", "week")])
+        self.assertTrue(self.homes.knows(Destination("telemetry", "week")))
+        self.homes.stored(Destination("other"))
+        self.assertEqual(self.written, ['[["other", null]]\n'])
+
     def test_restart(self) -> None:
         """It is known after a restart as well, whatever it is called."""
         names = [Destination('a"\n', "ü"), Destination("b"), Destination("b", "x")]

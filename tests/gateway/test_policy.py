@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Destination
 from torfluxd.gateway.policy import Accept, Forward, HearStatement, Policy, Say, Verdict
+from torfluxd.gateway.rules import LineRules
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.dialect_v1 import V1
 from torfluxd.influx.dialect_v2 import V2
@@ -113,6 +114,30 @@ class WriteOnlyTests(SynchronousTestCase):
             self.assertTrue(
                 method == b"POST" and target.startswith((b"/write?", b"/api/v2/write?", b"/api/v3/write_lp?"))
             )
+
+
+class DestinationTests(SynchronousTestCase):
+    """The vendor says where writes go."""
+
+    def test_settled(self) -> None:
+        """A write goes where the vendor has it, whatever it asks for."""
+        policy = Policy(settle=LineRules(databases=("t",), retention_policy="w").settle)
+        for target in (b"/write?db=t", b"/write?db=t&rp=x"):
+            self.assertEqual(Accept(Write(V1, Destination("t", "w"))), policy.judge(b"POST", target))
+
+    def test_refused(self) -> None:
+        """A database that is not on the list does not exist, in every dialect; nor does it when it is not named."""
+        policy = Policy(settle=LineRules(databases=("t",)).settle)
+        for target, status in (
+            (b"/write?db=x", 404),
+            (b"/api/v2/write?bucket=x/t", 404),
+            (b"/api/v3/write_lp?db=x", 404),
+            (b"/write", 400),
+        ):
+            verdict = policy.judge(b"POST", target)
+            assert isinstance(verdict, Say)
+            self.assertEqual(status, verdict.answer.status)
+        self.assertIn(b'database not found: \\"x\\"', policy.judge(b"POST", b"/write?db=x").answer.body)  # type: ignore[union-attr]
 
 
 class ExposeAllTests(SynchronousTestCase):

@@ -29,7 +29,7 @@ class EmbeddingTests(TestCase):
         self.addCleanup(port.stopListening)
         client = HTTPClient(Agent(reactor))
         statuses = []
-        for target, lines in (("write?db=telemetry", b"m v=1 1"), ("query?q=SHOW%20DATABASES", b""), ("", b"m v=1 2")):
+        for target, lines in (("write?db=telemetry", b"m v=1"), ("query?q=SHOW%20DATABASES", b""), ("", b"m v=2")):
             url = f"http://127.0.0.1:{port.getHost().port}/influx/{target}"
             response = await client.post(url, data=lines, reactor=reactor)
             await treq.content(response)

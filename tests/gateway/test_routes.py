@@ -15,8 +15,9 @@ from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import MAX_STATEMENT_BYTES, Routes
+from torfluxd.gateway.rules import MAX_BODY_BYTES
 from torfluxd.gateway.safekeeping import Safekeeping
-from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
+from torfluxd.gateway.writes import Writes
 from torfluxd.influx.greetings import DATABASE_CREATED, HEALTHY, NOT_FOUND, PONG
 from torfluxd.influx.passthrough import HttpPassThrough
 from torfluxd.influx.post import AgentPoster
@@ -58,7 +59,7 @@ class WriteOnlyTests(RoutesCase):
     def test_write(self) -> None:
         """A write is read up to a limit, written, and answered by InfluxDB."""
         plan = self.collect(b"POST", b"/write?db=t&precision=ms&u=w&p=secret", (b"authorization", b"Basic eA=="))
-        self.assertEqual(plan.limit_bytes, MAX_WRITE_BODY_BYTES)
+        self.assertEqual(plan.limit_bytes, MAX_BODY_BYTES)
         answer = plan.complete(b"m f=1 1", WRITER)
         connection = self.far.accept()
         self.assertEqual(

@@ -13,8 +13,9 @@ from tests.influx.far_side import Connection, FarSide
 from torfluxd.boundaries import Answer, Destination
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.homes import Homes
+from torfluxd.gateway.rules import MAX_BODY_BYTES
 from torfluxd.gateway.safekeeping import WRITES_AT_ONCE, Safekeeping
-from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
+from torfluxd.gateway.writes import Writes
 from torfluxd.influx.agent import IDLE_CONNECTIONS
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.dialect_v1 import V1
@@ -200,7 +201,7 @@ class GzipTests(WritesCase):
 
     def test_bomb(self) -> None:
         """A body that becomes too large; the largest one that does not is written."""
-        largest = LINES + b"#" * (MAX_WRITE_BODY_BYTES - len(LINES))
+        largest = LINES + b"#" * (MAX_BODY_BYTES - len(LINES))
         self.assert_refused(gzip.compress(largest + b"#"), 413, "Request Entity Too Large")
         self.write(gzip.compress(largest), b"gzip")
         self.assertTrue(self.far.accept().received().endswith(SENT))

@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred
 
 from torfluxd.boundaries import Answer, Fate, Reply
 from torfluxd.gateway.answers import WRITTEN, too_large, unavailable
+from torfluxd.gateway.screen import Screen
 from torfluxd.influx.api import Api
-from torfluxd.influx.check import Checked, are_plain, check
+from torfluxd.influx.check import Checked, are_plain, check, merged, named
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.grammar import GRAMMARS, Grammar
 from torfluxd.influx.stamp import Stamper, Timestamps, stamp_lines
@@ -90,14 +91,16 @@ class Bodies:
 
     :param stamper: gives lines without a time theirs.
     :param grammar: of the InfluxDB that the lines are for.
+    :param screen: applies the vendor's rules; None where there are none.
     """
 
-    def __init__(self, stamper: Stamper, grammar: Grammar = GRAMMARS[Api.V1]) -> None:
+    def __init__(self, stamper: Stamper, grammar: Grammar = GRAMMARS[Api.V1], screen: Screen | None = None) -> None:
         self._stamper = stamper
         self._grammar = grammar
+        self._screen = screen
 
     def read_together(self, bodies: Sequence[Body]) -> Load | None:
-        """Read bodies that nobody has read yet, if all their lines are plain and have a time.
+        """Read bodies that nobody has read yet, if all their lines are plain, have a time, and keep to the rules.
 
         :returns: all of them, or None when each is to be read by itself.
         """
@@ -105,7 +108,8 @@ class Bodies:
         if any(body.lines is not None or body.write.precision != precision for body in bodies):
             return None
         raw = b"\n".join([body.raw for body in bodies])
-        if not are_plain(raw, precision, self._grammar):
+        screen = self._screen
+        if not (are_plain(raw, precision, self._grammar) if screen is None else screen.passes(raw, precision)):
             return None
         return Load(bodies, stamp_lines(raw, 0, precision, Timestamps.ALL), raw.count(b"\n") + 1)
 
@@ -116,7 +120,7 @@ class Bodies:
         """
         if body.lines is None:
             write = body.write
-            checked = check(body.raw, write.precision, self._grammar)
+            checked = self._screened(check(body.raw, write.precision, self._grammar), body)
             if checked.bad:
                 body.told = _told_of_bad_lines(write, checked)
             if checked.bad and write.is_whole:
@@ -126,6 +130,21 @@ class Bodies:
                 body.lines = stamp_lines(checked.lines, stamp, write.precision, checked.timestamps)
                 body.points = checked.points
         return body.told is WRITTEN
+
+    def _screened(self, checked: Checked, body: Body) -> Checked:
+        """What the rules leave of a body's good lines."""
+        screen, precision = self._screen, body.write.precision
+        if screen is None or not checked.points:
+            return checked
+        if checked.timestamps is not Timestamps.SOME and screen.passes(
+            checked.lines, precision if checked.timestamps is Timestamps.ALL else None
+        ):
+            return checked
+        screened = screen.screen(checked.lines, precision, body.writer)
+        bad = checked.bad
+        if screened.refused:
+            bad = merged(bad, named(body.raw, checked.lines, screened.refused))
+        return Checked(screened.lines, screened.points, checked.timestamps, bad)
 
 
 def join(bodies: Sequence[Body]) -> Load:

@@ -1,4 +1,4 @@
-"""Which destinations are the vendor's: those that InfluxDB has stored a write for.
+"""Which destinations are the vendor's: those that he configured, and those that InfluxDB has stored a write for.
 
 Strangers choose where they write to. When InfluxDB says that there is no such database, whoever made it up is refused;
 but a database that was there before was dropped, which is the vendor's fault and no stranger's. So what was stored once
@@ -8,7 +8,7 @@ is remembered, over restarts too. Strangers cannot add to it: a write is only st
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.logger import Logger
 
@@ -26,7 +26,7 @@ _log = Logger()
 
 
 class Homes:
-    """The destinations that a write was stored for.
+    """The destinations that were configured, or that a write was stored for.
 
     :param text: what `remember` was given last, in an earlier process; empty at first.
     :param remember: called with what is to be there again after a restart, each time that there is more of it.
@@ -35,10 +35,15 @@ class Homes:
     def __init__(self, text: str = "", remember: Callable[[str], None] = lambda text: None) -> None:
         self._remember = remember
         self._known = _read(text)
+        self._configured: frozenset[Destination] = frozenset()
+
+    def configure(self, destinations: Iterable[Destination]) -> None:
+        """Know these, as long as this process lives: the vendor says that they are his."""
+        self._configured = frozenset(destinations)
 
     def knows(self, destination: Destination) -> bool:
-        """Whether a write was stored for it."""
-        return destination in self._known
+        """Whether it is the vendor's."""
+        return destination in self._known or destination in self._configured
 
     def stored(self, destination: Destination) -> None:
         """Note that a write was stored for it."""

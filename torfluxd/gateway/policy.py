@@ -7,10 +7,11 @@ Nothing is allowed that is not named here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from torfluxd.boundaries import Answer
+from torfluxd.boundaries import Answer, Destination
 from torfluxd.influx.dialect import Dialect, Write
 from torfluxd.influx.dialect_v1 import V1
 from torfluxd.influx.dialect_v2 import V2
@@ -73,9 +74,11 @@ class Policy:
     """What strangers may do.
 
     :ivar expose: what of InfluxDB they can reach.
+    :ivar settle: where a write goes that asks for a destination, or None for nowhere; by default where it asks.
     """
 
     expose: Expose = Expose.WRITE
+    settle: Callable[[Destination], Destination | None] = lambda asked: asked
 
     def judge(self, method: bytes, target: bytes) -> Verdict:
         """The verdict on a request, from its method and its target as they were sent."""
@@ -84,6 +87,14 @@ class Policy:
         path, _, query = target.partition(b"?")
         if method == b"POST" and (dialect := _WRITES.get(path)) is not None:
             asked = dialect.read_write(query)
-            return Say(asked) if isinstance(asked, Answer) else Accept(asked)
+            return Say(asked) if isinstance(asked, Answer) else self._accept(asked)
         verdict = _CONSTANT_ROUTES.get((method, path))
         return _NOT_FOUND if verdict is None else verdict(query)
+
+    def _accept(self, write: Write) -> Verdict:
+        """The verdict on a write that is understood."""
+        destination = self.settle(write.destination)
+        if destination is None:  # As InfluxDB says it of a database that does not exist, and as clients know it.
+            text = f'database not found: "{write.destination.database}"'
+            return Say(write.dialect.refuse(HTTPStatus.NOT_FOUND, text))
+        return Accept(evolve(write, destination=destination))

@@ -19,7 +19,7 @@ from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Collect, Head, PassThrough, Plan, Site
 from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.policy import Accept, HearStatement, Policy, Say
-from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES, Writes
+from torfluxd.gateway.writes import Writes
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.dialect_v1 import V1
 from torfluxd.influx.greetings import NOT_FOUND, answer_statement
@@ -70,7 +70,7 @@ class Routes:
             return self._writes.write(write, body, content_encoding, writer)
 
         content_encoding = head.header(b"content-encoding")
-        return Collect(MAX_WRITE_BODY_BYTES, too_large(write.dialect), complete)
+        return Collect(self._writes.max_body_bytes, too_large(write.dialect), complete)
 
     def _forward(self, head: Head) -> PassThrough:
         """The request goes on to InfluxDB, and the answer comes back."""

@@ -27,6 +27,7 @@ from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
 from torfluxd.gateway.front import Front
 from torfluxd.gateway.homes import HOMES_FILE, Homes
 from torfluxd.gateway.identity import find_key
+from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.site import InfluxdbSite, SiteReactor
 from torfluxd.influx.account import Account
 from torfluxd.influx.credential import Credential
@@ -112,7 +113,9 @@ class Gateway(Service):
             _warn(warning)
         account = Account(self._credential, settings.influxdb_api, settings.influxdb_org or "")
         homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
-        self._site = InfluxdbSite(self._reactor, settings.influxdb, settings.expose, account, homes)
+        self._site = InfluxdbSite(
+            self._reactor, settings.influxdb, settings.expose, account, homes, LineRules.of(settings.rules)
+        )
         self._front = Front(self._site, FrontBounds(), self._reactor)
 
     def _prepare_onion(self, state: StateDirectory) -> None:

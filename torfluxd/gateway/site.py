@@ -20,6 +20,7 @@ from torfluxd.gateway.exchange import Head, Plan, Site
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import Routes
+from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.safekeeping import HomeUpstream, Safekeeping
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.account import Account
@@ -66,7 +67,9 @@ class InfluxdbSite:
     :param expose: what of it strangers can reach.
     :param account: the vendor's, with it; by default nobody's, in the API of 1.x. Nothing of it goes out with what
         `expose` lets pass through.
-    :param homes: the vendor's destinations; by default they become known as they are written to.
+    :param homes: the vendor's destinations; those of the rules are among them, others become known as they are written
+        to.
+    :param rules: what strangers may write; by default anywhere, and what :class:`LineRules` says.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class InfluxdbSite:
         expose: Expose = Expose.WRITE,
         account: Account | None = None,
         homes: Homes | None = None,
+        rules: LineRules | None = None,
     ) -> None:
         self._agent = influxdb_agent(reactor, url)
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
@@ -83,12 +87,16 @@ class InfluxdbSite:
         live = HttpUpstream(self._poster, LIVE_SECONDS, account)
         self._reactor = reactor
         self._unhurried = HttpUpstream(self._poster, account=account)
+        rules = rules or LineRules()
         self._homes = homes or Homes()
+        self._homes.configure(rules.homes)
         self._safekeeping = Safekeeping(live, self._homes, complaints)
         self._spool: DiskSpool | None = None
         self._couriers: Couriers | None = None
-        writes = Writes(self._safekeeping, reactor, api=Api.V1 if account is None else account.api)
-        self._routes = Routes(Policy(expose), writes, HttpPassThrough(self._agent, url, reactor), complaints)
+        api = Api.V1 if account is None else account.api
+        writes = Writes(self._safekeeping, reactor, api=api, rules=rules)
+        policy = Policy(expose, rules.settle)
+        self._routes = Routes(policy, writes, HttpPassThrough(self._agent, url, reactor), complaints)
 
     def plan(self, head: Head) -> Plan:
         """Decide on a request; see :meth:`torfluxd.gateway.exchange.Site.plan`."""

@@ -16,18 +16,15 @@ from torfluxd.boundaries import Answer, Upstream
 from torfluxd.gateway.answers import WRITTEN, too_large
 from torfluxd.gateway.bodies import Bodies, Body
 from torfluxd.gateway.lanes import Lanes
+from torfluxd.gateway.rules import LineRules
+from torfluxd.gateway.screen import Screen
 from torfluxd.influx.api import Api
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.grammar import GRAMMARS
 from torfluxd.influx.inflate import GzipFault, inflate
 from torfluxd.influx.stamp import Stamper
 
-__all__ = ["MAX_WRITE_BODY_BYTES", "Writes"]
-
-MAX_WRITE_BODY_BYTES = 2 * 1024 * 1024
-"""The most that one write may hold, as it arrives and inflated: twice what Telegraf's batches of 1000 points come to if
-each has 1000 bytes. influxd takes 25 MB (`max-body-size`); but we hold the bodies of many strangers at once, and one
-body is inflated at a stretch, in which nobody else is served."""
+__all__ = ["Writes"]
 
 
 class Writes:
@@ -37,12 +34,26 @@ class Writes:
     :param clock: measures for how long writers who were refused are batched apart.
     :param stamper: gives lines without a time theirs.
     :param api: in which InfluxDB is spoken to: what is a good line follows it.
+    :param rules: what strangers may write; None for any lines, in bodies of the usual size.
     """
 
     def __init__(
-        self, upstream: Upstream, clock: IReactorTime, stamper: Stamper | None = None, api: Api = Api.V1
+        self,
+        upstream: Upstream,
+        clock: IReactorTime,
+        stamper: Stamper | None = None,
+        api: Api = Api.V1,
+        rules: LineRules | None = None,
     ) -> None:
-        self._lanes = Lanes(upstream, clock, Bodies(stamper or Stamper(), GRAMMARS[api]))
+        grammar = GRAMMARS[api]
+        screen = None if rules is None else Screen(rules, grammar)
+        self._rules = rules or LineRules()
+        self._lanes = Lanes(upstream, clock, Bodies(stamper or Stamper(), grammar, screen))
+
+    @property
+    def max_body_bytes(self) -> int:
+        """How large a body may be, as it comes over the wire."""
+        return self._rules.max_body_bytes
 
     def write(self, write: Write, body: bytes, content_encoding: bytes | None, writer: Hashable) -> Deferred[Answer]:
         """Write the lines of one body.
@@ -56,7 +67,7 @@ class Writes:
             say that the writer has gone; his lines are written as if he were there.
         """
         if content_encoding is not None and content_encoding.lower() in _GZIP:
-            inflated = inflate(body, MAX_WRITE_BODY_BYTES)
+            inflated = inflate(body, self._rules.max_inflated_bytes)
             if inflated is GzipFault.TOO_LARGE:
                 return succeed(too_large(write.dialect))
             if isinstance(inflated, GzipFault):
@@ -65,6 +76,9 @@ class Writes:
         raw = body.rstrip(b"\n")
         if not raw:
             return succeed(WRITTEN)
+        max_lines = self._rules.max_lines
+        if len(raw) > max_lines and raw.count(b"\n") >= max_lines:
+            return succeed(too_large(write.dialect))
         return self._lanes.take(Body(raw, write, writer))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Sequence
 from itertools import count, islice
 
@@ -15,9 +16,11 @@ __all__ = ["DATABASE", "MEASUREMENT", "Census", "Register", "take_census"]
 DATABASE = "telemetry"
 MEASUREMENT = "load"
 
-FIRST_NS = 1_577_836_800_000_000_000
-"""The time of the point with the id 0, 2020 began with it; the others follow, one a nanosecond. Points that go without
-a time get one of today, so that they can be told from these."""
+DAY_NS = 86_400 * 10**9
+
+FIRST_NS = (time.time_ns() // DAY_NS - 30) * DAY_NS
+"""The time of the point with the id 0, a month ago; the others follow, one a nanosecond. Points that go without a time
+get one of today, so that they can be told from these."""
 
 LAST_NS = FIRST_NS + 10**15
 
@@ -110,5 +113,5 @@ def take_census(influxd: Influxd, register: Register) -> Census:
         found=len(rows),
         missing=len(acknowledged - there),
         duplicated=len(rows) - len(there),
-        misdated=sum(FIRST_NS <= time < LAST_NS and time != FIRST_NS + id_ for time, id_ in rows),
+        misdated=sum(FIRST_NS <= at < LAST_NS and at != FIRST_NS + id_ for at, id_ in rows),
     )

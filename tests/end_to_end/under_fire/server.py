@@ -130,7 +130,7 @@ class FireCase(SynchronousTestCase):
 
     def introduce(self) -> None:
         """Let one write be stored, by which the gateway learns that the database is the vendor's."""
-        self.assertEqual(204, self.writer().write(b"hello v=1 1").status)
+        self.assertEqual(204, self.writer().write(b"hello v=1 %d" % time.time_ns()).status)
 
     def wait_acknowledged(self, crowd: Crowd, more: int, seconds: float = 30.0) -> None:
         """Wait until so many further writes were answered 204."""

@@ -90,7 +90,7 @@ class FullSpoolTests(FireCase):
         self.influxd.stop()
         with self.crowd(writers=5, pause_seconds=0.01) as crowd:
             self.wait_acknowledged(crowd, 50)
-            while (told := self.writer().write(_fat_line())).status == 204:
+            while (told := self.writer().write(_fat_lines())).status == 204:
                 pass
             self.assertEqual(503, told.status)
             self.assertGreater(int(told.headers["retry-after"]), 0)
@@ -154,6 +154,7 @@ class DamagedSpoolTests(FireCase):
         self.settle()
 
 
-def _fat_line() -> bytes:
-    """A point of a megabyte."""
-    return b'fat text="%s" %d' % (b"x" * 1_000_000, time.time_ns())
+def _fat_lines() -> bytes:
+    """Points of a megabyte together."""
+    now = time.time_ns()
+    return b"\n".join(b'fat text="%s" %d' % (b"x" * 62_500, now + number) for number in range(16))

@@ -34,12 +34,12 @@ class OneBadLineTests(FireCase):
 
     def test_type_conflict(self) -> None:
         """A field of another type, which influxd alone can see: the same."""
-        self.one_bad_line(b'good,writer=50 v="text" 1', b"field type conflict: input field")
+        self.one_bad_line(b'good,writer=50 v="text" %d' % FIRST_NS, b"field type conflict: input field")
 
     def one_bad_line(self, line: bytes, reason: bytes) -> None:
         """Let all write at once, one of them with this line, and look what each heard."""
         self.server.start()
-        self.assertEqual(204, self.writer().write(b"good v=1 1").status)
+        self.assertEqual(204, self.writer().write(b"good v=1 %d" % FIRST_NS).status)
         bodies = [_lines(number) for number in range(WRITERS)]
         bodies[50] = b"\n".join([*bodies[50].split(b"\n")[1:], line])
         self.influxd.freeze()
@@ -77,7 +77,7 @@ class UnknownPlaceTests(FireCase):
         """He hears influxd's own words and status; others are not disturbed, and nothing is kept of it."""
         self.server.start()
         self.introduce()
-        line = b"m v=1 1"
+        line = b"m v=1 %d" % FIRST_NS
         with self.crowd(writers=10) as crowd:
             for database, query in (
                 ("nowhere", "db=nowhere"),
@@ -223,4 +223,4 @@ def _known_conflict(number: int) -> bytes:
 
 def _new_conflict(number: int) -> bytes:
     """A number and a text, in a measurement that was never there before."""
-    return b'new%d v=1 1\nnew%d v="text" 2' % (number, number)
+    return b'new%d v=1 %d\nnew%d v="text" %d' % (number, FIRST_NS, number, FIRST_NS + 1)

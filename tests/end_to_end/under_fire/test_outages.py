@@ -191,7 +191,7 @@ class RotatedCredentialTests(FireCase):
         self.influxd.create_database("private")
         self.server.start()
         self.introduce()
-        told = self.writer().write(b"m v=1 1", "db=private")
+        told = self.writer().write(b"m v=1", "db=private")
         self.assertEqual(503, told.status)
         self.assertNotIn(b"gateway", told.body)  # influxd would name the user
         self.server.stop()

@@ -29,7 +29,7 @@ class SyncTests(FireCase):
         self.influxd.stop()
         writer = self.writer()
         for number in range(WRITES):
-            self.assertEqual(204, writer.write(b"m v=1,marker=%d00%di 1" % (number + 1000, number + 1000)).status)
+            self.assertEqual(204, writer.write(b"m v=1,marker=%d00%di" % (number + 1000, number + 1000)).status)
         self.server.stop()  # strace, which then has written all it saw; the kernel ends the gateway with it
         lines = trace.read_text().splitlines()
         self.assertEqual(WRITES, sum(_in_order(lines, number) for number in range(WRITES)))
