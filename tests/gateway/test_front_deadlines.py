@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.gateway.strangers import PING, Stranger, chunked, door, request
+from tests.gateway.strangers import PING, Routes, Stranger, chunked, door, request
 from torfluxd.gateway.bounds import (
+    BODY_BYTES_PER_SECOND,
+    BODY_GRACE_SECONDS,
     HEAD_SECONDS,
     IDLE_SECONDS,
     LINGER_SECONDS,
@@ -94,18 +96,31 @@ class DeadlineTests(SynchronousTestCase):
         self.assertFalse(self.stranger.closed)
 
     def test_dripping_body(self) -> None:
-        """Who drips his body has the total time of a request, and no more."""
+        """Who drips his body has a grace and the second that his few bytes have earned, and no more."""
         self.stranger.send(b"POST /write HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
-        self.drip(b"x" * 1000, REQUEST_SECONDS - 0.25)
+        self.drip(b"x" * 1000, BODY_GRACE_SECONDS - 0.25)
         self.assertFalse(self.stranger.closed)
         self.drip(b"x" * 1000, SWEEP_SECONDS + 0.25)
         self.assertEqual(self.stranger.received(), TIMED_OUT)
         self.assertEqual(self.site.bodies, [])
 
+    def test_slow_body(self) -> None:
+        """Who sends his body slowly, but at the minimum rate, has the total time of a request, and no more."""
+        front, site, self.clock = door(Routes(limit_bytes=1_000_000))
+        self.stranger = Stranger(front)
+        self.stranger.send(b"POST /write HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        for _ in range(int(REQUEST_SECONDS * 4) - 1):
+            self.stranger.send(b"x" * int(BODY_BYTES_PER_SECOND / 4))
+            self.clock.advance(0.25)
+        self.assertFalse(self.stranger.closed)
+        self.pass_time(SWEEP_SECONDS + 0.25)
+        self.assertEqual(self.stranger.received(), TIMED_OUT)
+        self.assertEqual(site.bodies, [])
+
     def test_dripping_chunks(self) -> None:
         """The same is true for a chunked one."""
         self.stranger.send(chunked()[:-5] + b"fff\r\n")
-        self.drip(b"x" * 1000, REQUEST_SECONDS - 0.25)
+        self.drip(b"x" * 1000, BODY_GRACE_SECONDS - 0.25)
         self.assertFalse(self.stranger.closed)
         self.drip(b"x" * 1000, SWEEP_SECONDS + 0.25)
         self.assertEqual(self.stranger.received(), TIMED_OUT)

@@ -1,7 +1,8 @@
 """What the strangers' door allows: every bound with its unit and its reason.
 
 A stranger is anonymous and renews his circuit at will, so each bound holds for one connection or for the whole door,
-and none depends on who he is. Servers that hostile people have long knocked at are named as precedents.
+and none depends on who he is; what depends on that is in `allowances`. Servers that hostile people have long knocked
+at are named as precedents.
 """
 
 from __future__ import annotations
@@ -40,6 +41,12 @@ REQUEST_SECONDS: Final = 60.0
 """From the end of the head to the end of a body that is collected (SecureDrop's Apache: 60). 1 MiB comes at 17 kB/s
 through a slow circuit in that time."""
 
+BODY_GRACE_SECONDS: Final = 20.0
+BODY_BYTES_PER_SECOND: Final = 500.0
+"""A body that is collected has 20 s, and a second more for every 500 bytes of it (both as Apache's
+`RequestReadTimeout`), up to `REQUEST_SECONDS`. Who drips has little more than the 20 s; the slowest circuits carry some
+kB/s."""
+
 IDLE_SECONDS: Final = 75.0
 """Between requests of one connection (nginx's keepalive_timeout). Longer than the 60 s for which many clients keep
 theirs, so that it is mostly they who close; a new stream through Tor costs a client a round trip of a second."""
@@ -61,6 +68,10 @@ LINGER_BYTES: Final = 4 * 1024 * 1024
 CONNECTIONS: Final = 16_384
 """Connections at once, 3 KB each when idle or half-open (measured): 50 MB. A quarter of 65 536 file descriptors."""
 
+UNCOUNTED_BYTES: Final = 4096
+"""What one connection may hold without its being counted among what all hold, so that small writes cost no counting:
+64 MiB of all connections together, if every one makes use of it."""
+
 
 @frozen(kw_only=True)
 class Bounds:
@@ -74,6 +85,8 @@ class Bounds:
     :ivar requests_in_one_turn: pipelined requests answered before others have their turn.
     :ivar head_seconds: from the first byte of a head, or from the connection, to the head's end.
     :ivar request_seconds: from the end of a head to the end of a collected body.
+    :ivar body_grace_seconds: from the end of a head, before a collected body must have come at a minimum rate.
+    :ivar body_bytes_per_second: that rate, on the average since the end of the head.
     :ivar idle_seconds: from an answer to the first byte of the next head.
     :ivar stream_idle_seconds: without progress either way of a request that is passed through.
     :ivar write_seconds: with a full output that the stranger does not read.
@@ -90,6 +103,8 @@ class Bounds:
     requests_in_one_turn: int = REQUESTS_IN_ONE_TURN
     head_seconds: float = HEAD_SECONDS
     request_seconds: float = REQUEST_SECONDS
+    body_grace_seconds: float = BODY_GRACE_SECONDS
+    body_bytes_per_second: float = BODY_BYTES_PER_SECOND
     idle_seconds: float = IDLE_SECONDS
     stream_idle_seconds: float = STREAM_IDLE_SECONDS
     write_seconds: float = WRITE_SECONDS

@@ -4,18 +4,21 @@ With `HiddenServiceExportCircuitID haproxy`, tor sends `PROXY TCP6 fc00:dead:bee
 CRLF (tor(1); tor 0.4.9.11 really writes `PROXY TCP6 fc00:dead:beef:4dad::0:1c ::1 28 80`); the last 32 bits of the
 first address are the circuit's id, which the control port knows as well. The id links what one stranger does: it stays
 in memory, and is never written down.
+
+A tor that is not ours does not tell us: `ADD_ONION` cannot ask for that line. Behind it each connection stands for
+itself.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IAddress, IProtocol, ITCPTransport, ITransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-__all__ = ["LONGEST_PROXY_LINE_BYTES", "CircuitFactory", "read_circuit"]
+__all__ = ["LONGEST_PROXY_LINE_BYTES", "CircuitFactory", "UnknownCircuitFactory", "read_circuit"]
 
 LONGEST_PROXY_LINE_BYTES = 107
 """The longest line of version 1 of the PROXY protocol, its CRLF included (haproxy's proxy-protocol.txt, 2.1)."""
@@ -33,7 +36,7 @@ def read_circuit(line: bytes) -> int | None:
 class _ProxyLine(Protocol):
     """Reads the PROXY line, then leaves the connection to the protocol that is made for that circuit."""
 
-    def __init__(self, build: Callable[[Hashable], IProtocol]) -> None:
+    def __init__(self, build: Callable[[int], IProtocol]) -> None:
         self._build = build
         self._line = b""
 
@@ -76,9 +79,25 @@ class CircuitFactory(Factory):
 
     noisy = False
 
-    def __init__(self, build: Callable[[Hashable], IProtocol]) -> None:
+    def __init__(self, build: Callable[[int], IProtocol]) -> None:
         self._build = build
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """Begin with the PROXY line."""
         return _ProxyLine(self._build)
+
+
+class UnknownCircuitFactory(Factory):
+    """Accepts connections of which nothing is known, each as if it came through a circuit of its own.
+
+    :param build: makes the protocol for a connection.
+    """
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Protocol]) -> None:
+        self._build = build
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """Begin at once."""
+        return self._build()

@@ -19,12 +19,15 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
+from torfluxd.gateway.bounds import UNCOUNTED_BYTES
 from torfluxd.gateway.exchange import Answer, Collect, PassThrough
 from torfluxd.gateway.faults import log_fault
 from torfluxd.gateway.heads import ReadHead, RefusedError
+from torfluxd.gateway.limiter import Share
 from torfluxd.gateway.reader import RequestReader
 from torfluxd.gateway.streams import Stream
 from torfluxd.gateway.wire import (
+    BUSY,
     CONTINUE,
     INTERNAL_ERROR,
     REQUEST_TIMEOUT,
@@ -58,18 +61,27 @@ class Connection(Protocol):
     """Serves one stranger. Whoever closes only his sending half has gone: through Tor there is no such half.
 
     :ivar deadline: when :meth:`expire` is due, in the clock's seconds.
+    :ivar held_bytes: how much of what the stranger sent is held here, as far as it is counted.
 
     :param front: whose connection this is.
-    :param writer: who asks, as :attr:`~torfluxd.gateway.exchange.Head.writer` tells the site.
+    :param writer: who asks, as :attr:`~torfluxd.gateway.exchange.Collect.complete` tells the site.
+    :param share: what he may use, or None when that is not limited.
     """
 
     _log = Logger()
     transport: SocketTransport  # or another stream transport, which is used like one
     _outlet: Outlet
 
-    def __init__(self, front: Front, writer: Hashable) -> None:
+    def __init__(self, front: Front, writer: Hashable, share: Share | None = None) -> None:
         self._front = front
         self._writer = writer
+        self._share = share
+        self._planned = 0
+        self._arrived = 0
+        self._queued_at: float | None = None
+        self._remaining = math.inf
+        self._collecting_since = 0.0
+        self.held_bytes = 0
         self._reader = RequestReader(front.read_head, front.bounds)
         self._phase = _HEAD
         self._held = b""
@@ -92,9 +104,12 @@ class Connection(Protocol):
         self.transport.registerProducer(self, True)
         self._expire_after(self._front.bounds.head_seconds)
         self._front.joined(self)
+        if self._share is not None:
+            self._share.joined(self)
 
     def dataReceived(self, data: bytes) -> None:
         """Serve what this brings."""
+        self._arrived = len(data)
         self._serve(self._held + data if self._held else data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -103,6 +118,8 @@ class Connection(Protocol):
         self._held = b""
         self.deadline = math.inf
         self._front.left(self)
+        if self._share is not None:
+            self._share.left(self)
         self._reader.close()
         self._abandon()
 
@@ -153,10 +170,40 @@ class Connection(Protocol):
         self._abandon()
         self.transport.abortConnection()
 
+    # What the share calls.
+
+    def take_turn(self) -> None:
+        """Go on, after having waited for others. Nothing was read meanwhile, so no deadline came nearer."""
+        assert self._queued_at is not None
+        self._collecting_since += self._front.clock.seconds() - self._queued_at
+        self._queued_at = None
+        if self.deadline == math.inf:
+            self._expire_after(self._remaining)
+        self._continue()
+
+    def _wait_for_turn(self, share: Share, data: bytes) -> None:
+        """Hold `data`, and read no more, until the share gives us a turn."""
+        self._held = data
+        self._count_held()
+        self._read_on(False)
+        share.spend(0, self._arrived)
+        self._arrived = 0
+        if self._queued_at is None:
+            self._queued_at = self._front.clock.seconds()
+            self._remaining = self.deadline - self._queued_at
+            self.deadline = math.inf
+            share.wait(self)
+
     # Reading.
 
     def _serve(self, data: bytes) -> None:
         """Take of `data` what may be taken now, hold the rest, and read on unless something must be done first."""
+        share = self._share
+        if share is not None and share.waits and self._phase is not _LINGERING:
+            if self._phase is not _CLOSED:
+                self._wait_for_turn(share, data)
+            return
+        planned = self._planned
         self._serving = True
         at, blocked = 0, False
         try:
@@ -172,9 +219,14 @@ class Connection(Protocol):
         elif self._phase is not _CLOSED:
             self._held = data[at:]
             self._read_on(not blocked)
+            if self._held or self.held_bytes or self._collect is not None:
+                self._count_held()
             if self._held and self._phase is _HEAD and not (blocked or self._in_head):
                 self._in_head = True
                 self._expire_after(self._front.bounds.head_seconds)
+        if share is not None:
+            share.spend(self._planned - planned, self._arrived)
+            self._arrived = 0
 
     def _take(self, data: bytes) -> tuple[int, bool]:
         """Serve `data` until it ends, or its rest must wait.
@@ -218,6 +270,14 @@ class Connection(Protocol):
             else:
                 self.transport.pauseProducing()
 
+    def _count_held(self) -> None:
+        """Tell the front how much is held here, when that is enough to matter."""
+        size = len(self._held) + (self._reader.received if self._phase is _COLLECTING else 0)
+        if size > UNCOUNTED_BYTES:
+            self._front.holds(self, size)
+        elif self.held_bytes:
+            self._front.holds(self, 0)
+
     # From a head to an answer.
 
     @property
@@ -230,6 +290,9 @@ class Connection(Protocol):
     def _plan(self) -> None:
         front = self._front
         self._in_head = False
+        self._planned += 1
+        if self._share is not None and self._share.refuses and self._share.refuse():
+            raise RefusedError(BUSY)
         front.requests += 1
         front.progressed(self)
         plan = front.site.plan(self._current.head)
@@ -249,7 +312,8 @@ class Connection(Protocol):
         else:
             self._phase = _COLLECTING
             self._collect = plan
-            self._expire_after(self._front.bounds.request_seconds)
+            self._collecting_since = self._front.clock.seconds()
+            self._expire_collecting()
             if current.expects_continue:
                 self._outlet.write(CONTINUE)
 
@@ -258,6 +322,14 @@ class Connection(Protocol):
             self._refuse(plan.too_large)
         elif self._reader.complete:
             self._complete(plan)
+        else:
+            self._expire_collecting()
+
+    def _expire_collecting(self) -> None:
+        """A body has its total time, and before that the time that its bytes have earned."""
+        bounds = self._front.bounds
+        earned = bounds.body_grace_seconds + self._reader.received / bounds.body_bytes_per_second
+        self.deadline = self._collecting_since + min(bounds.request_seconds, earned)
 
     def _complete(self, plan: Collect) -> None:
         self._phase = _WAITING
@@ -391,6 +463,7 @@ class Connection(Protocol):
         bounds = self._front.bounds
         self._phase = _LINGERING
         self._held = b""
+        self._count_held()
         self._allowance = bounds.linger_bytes
         self._expire_after(bounds.linger_seconds)
         self._abandon()

@@ -18,6 +18,8 @@ from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.connection import Connection
 from torfluxd.gateway.exchange import Site
 from torfluxd.gateway.heads import HeadReader
+from torfluxd.gateway.held import Held
+from torfluxd.gateway.limiter import Share
 from torfluxd.gateway.wire import AnswerBytes
 
 __all__ = ["Bounds", "Front"]
@@ -25,6 +27,10 @@ __all__ = ["Bounds", "Front"]
 SWEEP_SECONDS: Final = 1.0
 """How often connections are looked at for passed deadlines, so how late a deadline may be kept. A timer for each
 request would cost more than parsing it; a look at 16 384 connections takes 2 ms."""
+
+EXPIRED_IN_ONE_TURN: Final = 128
+"""How many connections are closed for their deadlines before others have their turn: 5 ms' worth. A flood of
+connections that came together ends together."""
 
 
 class Front(Factory):
@@ -35,17 +41,18 @@ class Front(Factory):
     :ivar requests: how many requests reached the site.
     :ivar refused: how many connections were ended by an answer of the door's own, or by
         :attr:`~torfluxd.gateway.exchange.Collect.too_large`, for each status.
-    :ivar evicted: how many connections were ended because there were too many.
+    :ivar evicted: how many connections were ended because there were too many, or too much was held.
     :ivar draining: no request is begun any more.
 
     :param site: decides on every request.
     :param bounds: what strangers are allowed.
     :param clock: usually the reactor.
+    :param held: what is held for strangers, shared with whoever else holds something; by default nobody does.
     """
 
     noisy = False
 
-    def __init__(self, site: Site, bounds: Bounds, clock: IReactorTime) -> None:
+    def __init__(self, site: Site, bounds: Bounds, clock: IReactorTime, held: Held | None = None) -> None:
         self.site = site
         self.bounds = bounds
         self.clock = clock
@@ -57,6 +64,9 @@ class Front(Factory):
         self.draining = False
         # The one with the oldest progress is the first.
         self._connections: OrderedDict[Connection, None] = OrderedDict()
+        # Those of them that hold something, likewise.
+        self._holders: OrderedDict[Connection, None] = OrderedDict()
+        self._held = Held() if held is None else held
         self._next_sweep: IDelayedCall | None = None
         self._drained: list[Deferred[None]] = []
 
@@ -69,12 +79,17 @@ class Front(Factory):
         """Serve a connection of which nothing is known, or close it when we are draining."""
         return None if self.draining else self.build(object())
 
-    def build(self, writer: Hashable) -> Connection:
+    def build_limited(self, share: Share) -> Connection:
+        """Serve a connection of a stranger who has this share, which is also the writer that the site knows him by."""
+        return self.build(share, share)
+
+    def build(self, writer: Hashable, share: Share | None = None) -> Connection:
         """Serve a connection of this writer; `CircuitFactory` knows a better one than `buildProtocol` does.
 
-        :param writer: what :attr:`~torfluxd.gateway.exchange.Head.writer` shall be.
+        :param writer: what :attr:`~torfluxd.gateway.exchange.Collect.complete` is told.
+        :param share: what it may use; by default there is no limit but the bounds.
         """
-        connection = Connection(self, writer)
+        connection = Connection(self, writer, share)
         connection.factory = self
         return connection
 
@@ -124,10 +139,36 @@ class Front(Factory):
     def progressed(self, connection: Connection) -> None:
         """Note that a connection got on."""
         self._connections.move_to_end(connection)
+        if connection.held_bytes:
+            self._holders.move_to_end(connection)
+
+    def holds(self, connection: Connection, size: int) -> None:
+        """Note how much a connection holds. When all of them hold too much, the one that got on longest ago has to go,
+        of those that hold something.
+        """
+        held = self._held
+        held.reading_bytes += size - connection.held_bytes
+        connection.held_bytes = size
+        if not size:
+            self._holders.pop(connection, None)
+            return
+        self._holders.setdefault(connection)
+        while held.is_over and self._holders:
+            oldest = next(iter(self._holders))
+            self._let_go(oldest)
+            self.evicted += 1
+            oldest.abort()
+
+    def _let_go(self, connection: Connection) -> None:
+        """What it holds is as good as gone."""
+        self._holders.pop(connection, None)
+        self._held.reading_bytes -= connection.held_bytes
+        connection.held_bytes = 0
 
     def left(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
         self._connections.pop(connection, None)
+        self._let_go(connection)
         if self._connections:
             return
         if self._next_sweep is not None:
@@ -140,6 +181,12 @@ class Front(Factory):
     def _sweep(self) -> None:
         self._next_sweep = self.clock.callLater(SWEEP_SECONDS, self._sweep)
         now = self.clock.seconds()
-        for connection in list(self._connections):
-            if connection.deadline <= now:
+        self._expire([connection for connection in self._connections if connection.deadline <= now])
+
+    def _expire(self, late: list[Connection]) -> None:
+        now = self.clock.seconds()
+        for connection in late[:EXPIRED_IN_ONE_TURN]:
+            if connection.deadline <= now:  # It still is: it may have got on since.
                 connection.expire()
+        if later := late[EXPIRED_IN_ONE_TURN:]:
+            self.clock.callLater(0, self._expire, later)

@@ -89,6 +89,8 @@ class _Common:
     :ivar bodies: reads them.
     :ivar suspects: who was refused lately.
     :ivar rest: called with a lane when nothing is left to do.
+    :ivar refused: called with a writer whose lines were refused, and how many.
+    :ivar done: called with bodies that have their answers.
     :ivar max_bytes: how much one joined write holds, so that it is not refused for its size.
     """
 
@@ -96,6 +98,8 @@ class _Common:
     bodies: Bodies
     suspects: Suspects
     rest: Callable[[_Lane], None]
+    refused: Callable[[Hashable, int], None]
+    done: Callable[[Sequence[Body]], None]
     max_bytes: int = MAX_BATCH_BYTES
 
 
@@ -194,11 +198,15 @@ class _Lane:
             return load
         good = []
         for body in bodies:
+            was_read = body.lines is not None
             if not common.bodies.read(body):
                 common.suspects.add_writer(body.writer)
+                if not was_read:
+                    common.refused(body.writer, body.most_points - body.points)
             if body.points:
                 good.append(body)
             else:
+                common.done((body,))
                 body.settled.callback(body.told)
         return join(good)
 
@@ -216,7 +224,9 @@ class _Lane:
         if refused:
             self._common.suspects.add_writer(bodies[0].writer)
             self._common.suspects.add_measurement(bodies[0].measurement)
+            self._common.refused(bodies[0].writer, load.points)
         self._go_on()
+        self._common.done(bodies)
         for body in bodies:
             body.tell(reply)
 
@@ -236,10 +246,20 @@ class Lanes:
     :param upstream: where they lead.
     :param clock: measures how long suspects are batched apart.
     :param bodies: reads bodies.
+    :param refused: called with each writer whose lines were refused, and how many; one who is refused some by InfluxDB
+        is told of a whole body.
+    :param done: called with bodies that have their answers, also when nobody waits for those any more.
     """
 
-    def __init__(self, upstream: Upstream, clock: IReactorTime, bodies: Bodies) -> None:
-        self._common = _Common(upstream.send, bodies, Suspects(clock), self._rest)
+    def __init__(
+        self,
+        upstream: Upstream,
+        clock: IReactorTime,
+        bodies: Bodies,
+        refused: Callable[[Hashable, int], None] = lambda writer, lines: None,
+        done: Callable[[Sequence[Body]], None] = lambda bodies: None,
+    ) -> None:
+        self._common = _Common(upstream.send, bodies, Suspects(clock), self._rest, refused, done)
         self._lanes: dict[Destination, _Lane] = {}
 
     def __len__(self) -> int:

@@ -22,11 +22,13 @@ import torfluxd
 from torfluxd.delivery.schema import SPOOL_FILE
 from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
 from torfluxd.gateway.bounds import Bounds as FrontBounds
-from torfluxd.gateway.circuits import CircuitFactory
+from torfluxd.gateway.circuits import CircuitFactory, UnknownCircuitFactory
 from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
 from torfluxd.gateway.front import Front
+from torfluxd.gateway.held import Held
 from torfluxd.gateway.homes import HOMES_FILE, Homes
 from torfluxd.gateway.identity import find_key
+from torfluxd.gateway.limiter import Limiter
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.site import InfluxdbSite, SiteReactor
 from torfluxd.influx.account import Account
@@ -113,10 +115,11 @@ class Gateway(Service):
             _warn(warning)
         account = Account(self._credential, settings.influxdb_api, settings.influxdb_org or "")
         homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
-        self._site = InfluxdbSite(
-            self._reactor, settings.influxdb, settings.expose, account, homes, LineRules.of(settings.rules)
-        )
-        self._front = Front(self._site, FrontBounds(), self._reactor)
+        held = Held()
+        rules = LineRules.of(settings.rules)
+        self._site = InfluxdbSite(self._reactor, settings.influxdb, settings.expose, account, homes, rules, held)
+        self._front = Front(self._site, FrontBounds(), self._reactor, held)
+        self._limiter = Limiter(self._reactor, close_circuit=self._close_circuit)
 
     def _prepare_onion(self, state: StateDirectory) -> None:
         settings = self._settings
@@ -148,10 +151,15 @@ class Gateway(Service):
         return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), hear=_warn)
 
     def _onion_door(self, socket: Path) -> Door:
-        """The socket that tor connects strangers to. Only our own tor says which circuit they come through."""
-        factory: IProtocolFactory = self._front
+        """The socket that tor connects strangers to. Only our own tor says which circuit they come through.
+
+        What comes in elsewhere (`--listen`) is not limited: that is the operator's own door, behind whatever he puts
+        before it, and one connection there may stand for many clients.
+        """
+        build, limiter = self._front.build_limited, self._limiter
+        factory: IProtocolFactory = UnknownCircuitFactory(lambda: build(limiter.of_connection()))
         if self._settings.launches_tor:
-            factory = CircuitFactory(self._front.build)
+            factory = CircuitFactory(lambda circuit: build(limiter.of_circuit(circuit)))
         # For this user alone; or, where an operator names the place, for the group of its directory.
         mode = 0o660 if self._settings.onion_socket else 0o600
         return Door(f"unix:{socket}", UNIXServerEndpoint(self._reactor, str(socket), mode=mode), factory, socket)
@@ -187,6 +195,10 @@ class Gateway(Service):
         self._tor.startService()
         await up.addTimeout(settings.timeout, self._reactor, onTimeoutCancel=self._timed_out)
 
+    def _close_circuit(self, circuit: int) -> None:
+        if self._tor is not None and self._settings.launches_tor:
+            self._tor.close_circuit(circuit)
+
     def _came_up(self) -> None:
         _log.info("published: http://{hostname} can be reached", hostname=self._hostname)
 
@@ -214,6 +226,7 @@ class Gateway(Service):
         if self._tor is not None:
             await self._tor.stopService()
         await self._site.close()
+        self._limiter.forget()
         for door in self._doors:
             door.remove()
         if self._state is not None:

@@ -17,6 +17,7 @@ from torfluxd.delivery.sieve import Sieve
 from torfluxd.delivery.steps import RESERVE_BYTES, Bounds
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Head, Plan, Site
+from torfluxd.gateway.held import Held
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import Routes
@@ -70,6 +71,7 @@ class InfluxdbSite:
     :param homes: the vendor's destinations; those of the rules are among them, others become known as they are written
         to.
     :param rules: what strangers may write; by default anywhere, and what :class:`LineRules` says.
+    :param held: what is held for strangers, shared with the doors in front of this.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class InfluxdbSite:
         account: Account | None = None,
         homes: Homes | None = None,
         rules: LineRules | None = None,
+        held: Held | None = None,
     ) -> None:
         self._agent = influxdb_agent(reactor, url)
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
@@ -94,7 +97,7 @@ class InfluxdbSite:
         self._spool: DiskSpool | None = None
         self._couriers: Couriers | None = None
         api = Api.V1 if account is None else account.api
-        writes = Writes(self._safekeeping, reactor, api=api, rules=rules)
+        writes = Writes(self._safekeeping, reactor, api=api, rules=rules, held=held)
         policy = Policy(expose, rules.settle)
         self._routes = Routes(policy, writes, HttpPassThrough(self._agent, url, reactor), complaints)
 

@@ -13,10 +13,12 @@ from typing import Final
 
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
+from torfluxd.gateway.answers import RETRY_AFTER_SECONDS
 from torfluxd.gateway.exchange import Answer, Header
 
 __all__ = [
     "BAD_REQUEST",
+    "BUSY",
     "CONTINUE",
     "EXPECTATION_FAILED",
     "HEAD_TOO_LARGE",
@@ -40,6 +42,7 @@ TARGET_TOO_LONG: Final = Answer(414)
 EXPECTATION_FAILED: Final = Answer(417)
 HEAD_TOO_LARGE: Final = Answer(431)
 INTERNAL_ERROR: Final = Answer(500)
+BUSY: Final = Answer(503, ((b"Retry-After", b"%d" % RETRY_AFTER_SECONDS),))
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -6,16 +6,18 @@ InfluxDB's own answer about his lines. He never hears of a fault that is the ven
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from http import HTTPStatus
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from torfluxd.boundaries import Answer, Upstream
-from torfluxd.gateway.answers import WRITTEN, too_large
+from torfluxd.gateway.answers import WRITTEN, too_large, unavailable
 from torfluxd.gateway.bodies import Bodies, Body
+from torfluxd.gateway.held import Held
 from torfluxd.gateway.lanes import Lanes
+from torfluxd.gateway.limiter import Share
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.screen import Screen
 from torfluxd.influx.api import Api
@@ -35,6 +37,7 @@ class Writes:
     :param stamper: gives lines without a time theirs.
     :param api: in which InfluxDB is spoken to: what is a good line follows it.
     :param rules: what strangers may write; None for any lines, in bodies of the usual size.
+    :param held: what is held for strangers; what waits here is part of it.
     """
 
     def __init__(
@@ -44,11 +47,14 @@ class Writes:
         stamper: Stamper | None = None,
         api: Api = Api.V1,
         rules: LineRules | None = None,
+        held: Held | None = None,
     ) -> None:
         grammar = GRAMMARS[api]
         screen = None if rules is None else Screen(rules, grammar)
         self._rules = rules or LineRules()
-        self._lanes = Lanes(upstream, clock, Bodies(stamper or Stamper(), grammar, screen))
+        self._held = Held() if held is None else held
+        bodies = Bodies(stamper or Stamper(), grammar, screen)
+        self._lanes = Lanes(upstream, clock, bodies, _count_refused, self._done)
 
     @property
     def max_body_bytes(self) -> int:
@@ -72,6 +78,8 @@ class Writes:
                 return succeed(too_large(write.dialect))
             if isinstance(inflated, GzipFault):
                 return succeed(write.dialect.refuse(HTTPStatus.BAD_REQUEST, inflated.value))
+            if isinstance(writer, Share):
+                writer.spend(0, max(0, len(inflated) - len(body)))
             body = inflated
         raw = body.rstrip(b"\n")
         if not raw:
@@ -79,7 +87,18 @@ class Writes:
         max_lines = self._rules.max_lines
         if len(raw) > max_lines and raw.count(b"\n") >= max_lines:
             return succeed(too_large(write.dialect))
+        if not self._held.may_wait(len(raw)):
+            return succeed(unavailable(write.dialect))
+        self._held.waiting_bytes += len(raw)
         return self._lanes.take(Body(raw, write, writer))
+
+    def _done(self, bodies: Sequence[Body]) -> None:
+        self._held.waiting_bytes -= sum([len(body.raw) for body in bodies])
+
+
+def _count_refused(writer: Hashable, lines: int) -> None:
+    if isinstance(writer, Share):
+        writer.spend_refused(lines)
 
 
 _GZIP = frozenset((b"gzip", b"x-gzip"))

@@ -45,7 +45,10 @@ def add_onion_commands(key: OnionKey, target: Path, version: tuple[int, ...]) ->
     """
     blob = key.control_blob()
     # The key never comes back (DiscardPK), and the onion service ends with our control connection (no Detach).
-    base = f"ADD_ONION {blob} Flags=DiscardPK"
+    # A circuit with more streams than allowed is closed: its client loses what was under way on it, and builds another
+    # at once. Were it kept, his further streams would hang; and nothing else closes a flooder's circuit at a tor that
+    # does not tell us of circuits.
+    base = f"ADD_ONION {blob} Flags=DiscardPK,MaxStreamsCloseCircuit"
     port = f"Port={ONION_PORT},unix:{target}"
     streams = f"MaxStreams={MAX_STREAMS_PER_CIRCUIT}"
     work = (

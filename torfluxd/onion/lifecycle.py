@@ -28,8 +28,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torfluxd.errors import TorError, TorfluxdError
+from torfluxd.errors import ControlError, ControlReplyError, TorError, TorfluxdError
 from torfluxd.onion.bootstrap import Bootstrap, read_bootstrap, read_clock_skew
+from torfluxd.onion.control import ControlConnection
 from torfluxd.onion.sources import OpenTor, TorSource
 
 __all__ = ["Lifecycle", "TorMachine"]
@@ -71,6 +72,9 @@ class _Inputs(Protocol):
 
     def await_up(self, waiter: Deferred[None]) -> None:
         """Somebody waits for it."""
+
+    def close_circuit(self, circuit: int) -> None:
+        """Somebody's circuit is to be closed, if it is there."""
 
     def _opened(self, tor: OpenTor) -> None:
         """There is a tor that lets us in."""
@@ -177,6 +181,9 @@ async def _join(core: Lifecycle, tor: OpenTor) -> None:
     await joined
 
 
+UNKNOWN_CIRCUIT = 552
+"""Tor's answer when it has no such circuit (control-spec section 3.16)."""
+
 UPLOADS_SECONDS = 10.0
 """How long directories may take once the first has taken a descriptor: those that then have not are rarely asked."""
 
@@ -188,6 +195,17 @@ async def _publish(core: Lifecycle, tor: OpenTor) -> None:
         await tor.descriptors.when_first_uploaded()
         with contextlib.suppress(defer.TimeoutError):
             await tor.descriptors.when_all_answered().addTimeout(UPLOADS_SECONDS, core.clock)
+
+
+async def _close_circuit(control: ControlConnection, circuit: int) -> None:
+    """Return when tor has closed a circuit, does not know it any more, or is not there to be asked."""
+    try:
+        await control.command(f"CLOSECIRCUIT {circuit}", secrets=(str(circuit),))
+    except ControlReplyError as error:
+        if error.code != UNKNOWN_CIRCUIT:
+            _log.warn("tor refused to close a circuit: {code}", code=error.code)
+    except ControlError as error:
+        _log.debug("a circuit was not closed: {problem}", problem=str(error))
 
 
 def _take_step(
@@ -309,6 +327,17 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
     @up.upon(_Inputs.await_up).loop()
     def is_up(inputs: _Inputs, core: Lifecycle, held: _Held, waiter: Deferred[None]) -> None:
         waiter.callback(None)
+
+    @up.upon(_Inputs.close_circuit).loop()
+    def circuit_unwanted(inputs: _Inputs, core: Lifecycle, held: _Held, circuit: int) -> None:
+        Deferred.fromCoroutine(_close_circuit(held.tor.control, circuit)).addErrback(
+            lambda failure: _log.failure("while closing a circuit", failure)
+        )
+
+    for state in (stopped, closing, stopping, restarting):
+        state.upon(_Inputs.close_circuit).loop().returns(None)
+    for state in (opening, joining, publishing, waiting):
+        state.upon(_Inputs.close_circuit, nodata=True).loop().returns(None)
 
     @stopped.upon(_Inputs.await_up).loop()
     @opening.upon(_Inputs.await_up, nodata=True).loop()

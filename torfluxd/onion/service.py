@@ -77,6 +77,16 @@ class TorService(Service):
         self._machine.await_up(waiter)
         return waiter
 
+    def close_circuit(self, circuit: int) -> None:
+        """Ask tor to close a circuit of the onion service.
+
+        Nothing is asked while tor is not up, and nobody hears what came of it: the circuit may be gone already, and so
+        may the control connection.
+
+        :param circuit: its id, as `HiddenServiceExportCircuitID` tells it. No log and no error shows it.
+        """
+        self._machine.close_circuit(circuit)
+
     @property
     def likely_cause(self) -> str:
         """One sentence: what probably keeps tor from joining its network, or the onion service from being published."""
