@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from torfluxd.gateway.circuits import LONGEST_PROXY_LINE_BYTES, CircuitFactory, read_circuit
+from torfluxd.gateway.circuits import LONGEST_PROXY_LINE_BYTES, CircuitFactory, UnknownCircuitFactory, read_circuit
 
 REAL = b"PROXY TCP6 fc00:dead:beef:4dad::0:1c ::1 28 80"
 
@@ -99,3 +99,16 @@ class CircuitFactoryTests(SynchronousTestCase):
         """A first line longer than any PROXY line is cut off."""
         self.protocol.dataReceived(b"P" * LONGEST_PROXY_LINE_BYTES)
         self.assertTrue(self.transport.disconnected or self.transport.disconnecting)
+
+
+class UnknownCircuitFactoryTests(SynchronousTestCase):
+    """Connections from a tor that does not say which circuit they come through."""
+
+    def test_every_connection_is_served_from_its_first_byte(self) -> None:
+        """Nothing is expected before the first request."""
+        factory = UnknownCircuitFactory(lambda: Recorder(None))
+        protocol = factory.buildProtocol(None)
+        protocol.dataReceived(b"GET /")
+        assert isinstance(protocol, Recorder)
+        self.assertEqual(b"GET /", protocol.heard)
+        self.assertFalse(factory.noisy)

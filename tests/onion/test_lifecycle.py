@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.onion.hostile_control import ControlPort
@@ -96,7 +97,12 @@ class ComingUpTests(TorServiceCase):
         """A running tor is asked for limits and proof of work, and never for a service that outlives us."""
         self.come_up()
         (command,) = self.sent("ADD_ONION")
-        for words in ("Flags=DiscardPK", "MaxStreams=256", "PoWDefensesEnabled=1", "Port=80,unix:/state/onion.sock"):
+        for words in (
+            "Flags=DiscardPK,MaxStreamsCloseCircuit",
+            "MaxStreams=256",
+            "PoWDefensesEnabled=1",
+            "Port=80,unix:/state/onion.sock",
+        ):
             self.assertIn(words, command)
         self.assertNotIn("Detach", command)
         self.assertEqual([], self.sent("SETCONF"))
@@ -318,3 +324,53 @@ class AnyOrderTests(TorServiceCase):
             self.port.refuses = event == "refuse"
         elif event == "when up":
             waiting.append(self.service.when_up())
+
+
+class CloseCircuitTests(TorServiceCase):
+    """A stranger's circuit is to be closed."""
+
+    circuit = 3_735_928_559
+
+    def test_tor_is_asked(self) -> None:
+        """A tor that is up is asked to close the circuit, by its number."""
+        self.port.replies["CLOSECIRCUIT"] = b"250 OK\r\n"
+        self.come_up()
+        self.service.close_circuit(self.circuit)
+        self.port.pump()
+        self.assertEqual([f"CLOSECIRCUIT {self.circuit}"], self.sent("CLOSECIRCUIT"))
+
+    def test_whatever_comes_of_it_shows_no_number(self) -> None:
+        """A circuit that is gone, a tor that refuses and one that is lost on the way are no errors, and no log tells
+        which circuit it was.
+        """
+        for reply in (
+            f'552 Unknown circuit "{self.circuit}"\r\n'.encode(),
+            f"551 cannot close {self.circuit}\r\n".encode(),
+            None,
+        ):
+            self.setUp()
+            self.port.replies["CLOSECIRCUIT"] = reply
+            self.come_up()
+            with capturedLogs() as events:
+                self.service.close_circuit(self.circuit)
+                self.port.pump()
+                self.port.hang_up()
+            told = "".join(formatEvent(event) + repr(event) for event in events) + "".join(self.said)
+            self.assertNotIn(str(self.circuit), told)
+            self.assertNotIn("Traceback", told)
+            self.assertEqual(1, len(self.sent("CLOSECIRCUIT")))
+            self.service.stopService()
+
+    def test_a_tor_that_is_not_up_is_not_asked(self) -> None:
+        """While there is no tor nothing is asked, in any state: its circuits are gone with it."""
+        self.service.close_circuit(self.circuit)
+        self.port.replies[PHASE] = HALF_WAY
+        up = self.start()
+        self.service.close_circuit(self.circuit)
+        self.port.hang_up()
+        self.failureResultOf(up, TorError)
+        self.service.close_circuit(self.circuit)
+        self.port.pump()
+        self.successResultOf(self.service.stopService())
+        self.service.close_circuit(self.circuit)
+        self.assertEqual([], self.sent("CLOSECIRCUIT"))

@@ -145,7 +145,7 @@ class Share:
             if now - self._closed_at > CLOSE_AGAIN_SECONDS:
                 self._close()
             return
-        # Not of what all may do together: to connect takes no turn, so a flood of it would have others wait without end.
+        # Not of what all may do together: to connect takes no turn, so a flood of it would have others wait for ever.
         allowance = self._allowance
         self._work.take(1, allowance.requests_per_second, allowance.burst_requests, now)
         if self.waits or self._work.due > now:

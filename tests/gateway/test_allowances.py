@@ -1,0 +1,88 @@
+"""The numbers that fairness hangs on, and the bucket that counts."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from torfluxd.gateway.allowances import (
+    FREE_REQUEST_BYTES,
+    FREE_REQUESTS,
+    MAX_DEBT_SECONDS,
+    Allowances,
+    Bucket,
+)
+from torfluxd.gateway.limiter import FORGET_SECONDS
+from torfluxd.gateway.suspects import SUSPECT_SECONDS
+from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES
+from torfluxd.onion.torrc import MAX_STREAMS_PER_CIRCUIT
+from torfluxd.reporter.reporter import MAX_REPORT_BYTES
+
+WRITES_OF_A_WARM_TOR_PER_SECOND = 500
+"""What tor carried in all, through all circuits, on the machine on which we measure."""
+
+WRITES_OF_A_CORE_OF_TOR_PER_SECOND = 5000
+"""What tor could carry if it had a core for itself: 0.2 ms each."""
+
+
+class BucketTests(SynchronousTestCase):
+    """A token bucket in one number."""
+
+    def test_a_full_bucket_gives_its_burst(self) -> None:
+        """Whoever did nothing has the whole burst at once, and is in debt with the next."""
+        bucket = Bucket()
+        self.assertLessEqual(bucket.take(20, 10, 20, 1000.0), 1000.0)
+        self.assertEqual(bucket.take(1, 10, 20, 1000.0), 1000.1)
+
+    def test_nobody_waits_for_ever(self) -> None:
+        """However much is taken, it is made up for within a minute."""
+        self.assertEqual(Bucket().take(1e12, 10, 20, 1000.0), 1000.0 + MAX_DEBT_SECONDS)
+
+    @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 5)), max_size=50))
+    def test_no_more_flows_out_than_in(self, steps: list[tuple[float, float]]) -> None:
+        """Who takes only when he is not in debt never has more than the burst, what flowed in, and the last piece."""
+        bucket, now, taken = Bucket(), 0.0, 0.0
+        for wait, amount in steps:
+            now += wait
+            if bucket.due <= now:
+                taken += amount
+                bucket.take(amount, 2.0, 8.0, now)
+                self.assertLessEqual(taken, 8.0 + 2.0 * now + amount + 1e-6)
+
+
+class NumbersTests(SynchronousTestCase):
+    """What the default allowances leave to honest clients."""
+
+    def setUp(self) -> None:
+        """Take the defaults."""
+        self.allowances = Allowances()
+
+    def test_one_circuit_can_have_all_that_tor_carries(self) -> None:
+        """A new circuit may do what tor carried in all; a grown one, and all new ones, most of what it ever could."""
+        self.assertGreaterEqual(self.allowances.newcomer.requests_per_second, 2 * WRITES_OF_A_WARM_TOR_PER_SECOND)
+        for allowance in (self.allowances.grown, self.allowances.newcomers_together):
+            self.assertGreaterEqual(allowance.requests_per_second, 0.8 * WRITES_OF_A_CORE_OF_TOR_PER_SECOND)
+        together = self.allowances.grown_together.requests_per_second
+        self.assertGreaterEqual(together, WRITES_OF_A_CORE_OF_TOR_PER_SECOND)
+
+    def test_a_pool_of_connections_can_begin(self) -> None:
+        """A client that opens all the streams that tor allows, each with the largest body, stays within one burst's
+        minute; one with a pool of thirty does not even notice.
+        """
+        newcomer = self.allowances.newcomer
+        self.assertLessEqual(2 * MAX_STREAMS_PER_CIRCUIT, newcomer.burst_requests)
+        self.assertLessEqual(30 * MAX_WRITE_BODY_BYTES, newcomer.burst_bytes)
+
+    def test_a_report_is_free(self) -> None:
+        """The largest report on a circuit of its own never counts for what all new circuits do together."""
+        self.assertLessEqual(1 + MAX_REPORT_BYTES / FREE_REQUEST_BYTES, FREE_REQUESTS)
+
+    def test_what_is_remembered_belongs_together(self) -> None:
+        """A circuit is remembered as long as it may owe anything, and as long as it may be a suspect."""
+        self.assertGreaterEqual(FORGET_SECONDS, MAX_DEBT_SECONDS)
+        self.assertGreaterEqual(FORGET_SECONDS, SUSPECT_SECONDS)
+
+    def test_all_streams_are_told_before_the_circuit_is_closed(self) -> None:
+        """A client is told to come back later on each of its streams, before its circuit is closed."""
+        self.assertGreater(self.allowances.refusals_before_close, MAX_STREAMS_PER_CIRCUIT)
