@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.gateway.allowances import (
+    EASE_SECONDS,
     FREE_REQUEST_BYTES,
     FREE_REQUESTS,
     MAX_DEBT_SECONDS,
@@ -83,6 +84,6 @@ class NumbersTests(SynchronousTestCase):
         self.assertGreaterEqual(FORGET_SECONDS, MAX_DEBT_SECONDS)
         self.assertGreaterEqual(FORGET_SECONDS, SUSPECT_SECONDS)
 
-    def test_all_streams_are_told_before_the_circuit_is_closed(self) -> None:
-        """A client is told to come back later on each of its streams, before its circuit is closed."""
-        self.assertGreater(self.allowances.refusals_before_close, MAX_STREAMS_PER_CIRCUIT)
+    def test_who_tries_again_every_ten_seconds_is_never_closed(self) -> None:
+        """A client that tries again whenever it flushes, every ten seconds, is at ease each time."""
+        self.assertLess(EASE_SECONDS, 10)

@@ -33,6 +33,7 @@ ALLOWANCES = Allowances(
     grown_together=LARGE,
     growing_seconds=60,
     slowed_seconds=10,
+    refused_seconds=10,
     refusals_before_close=20,
 )
 """Small numbers, so that they are met within a test."""
@@ -242,13 +243,14 @@ class ClosedTests(LimiterCase):
         idle = self.connect()
         idle.send(PING)
         self.keep_flooding(20)
+        self.assertEqual([], self.closed)
+        self.keep_flooding(4)
         self.assertEqual({CIRCUIT}, set(self.closed))
         self.assertTrue(idle.aborted)
-        self.assertEqual(20, self.limiter.refused)
 
     def test_what_still_comes_through_it_is_cut_off(self) -> None:
         """A closed circuit stays closed, also when tor has not heard of it; tor is asked again, now and then."""
-        self.keep_flooding(20)
+        self.keep_flooding(25)
         for _ in range(20):
             stranger = self.connect()
             self.assertTrue(stranger.aborted)
@@ -267,6 +269,38 @@ class ClosedTests(LimiterCase):
             stranger.send(PING)
             self.clock.advance(1)
         self.assertEqual([200] * 20, stranger.statuses())
+        self.assertEqual([], self.closed)
+
+    def test_who_comes_back_slowly_goes_on(self) -> None:
+        """Who is refused and tries again several times a second, as fast as he gets new streams, is closed too."""
+        self.flood_until_refused()
+        for _ in range(30):
+            stranger = self.connect()
+            stranger.send(PING)
+            self.clock.advance(0.5)
+            self.assertEqual([], [status for status in stranger.statuses() if status != 503])
+            stranger.leave()
+        self.assertEqual({CIRCUIT}, set(self.closed))
+
+    def test_a_pool_is_refused_without_being_closed(self) -> None:
+        """A hundred connections that are each refused once, and come back as they were told, keep their circuit."""
+        pool = [self.connect() for _ in range(100)]
+        while not self.limiter.refused:
+            for stranger in pool:
+                if not stranger.paused and not stranger.closed:
+                    stranger.send(PING)
+            self.clock.advance(0.05)
+        for stranger in pool:
+            stranger.send(PING)
+        self.pass_time(5)
+        again = [stranger for stranger in pool if stranger.closed]
+        self.assertGreater(len(again), 50)
+        self.pass_time(25)
+        for _ in again:
+            stranger = self.connect()
+            stranger.send(PING)
+            self.pass_time(0.1)
+            self.assertEqual([200], stranger.statuses())
         self.assertEqual([], self.closed)
 
     def test_who_is_slowed_now_and_then_is_not_refused(self) -> None:

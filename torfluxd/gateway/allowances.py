@@ -81,15 +81,17 @@ MIN_WAIT_SECONDS: Final = 0.05
 """The shortest: to wake up for each request again would cost more than to serve it."""
 
 EASE_SECONDS: Final = 5.0
-"""Who was not slowed for so long is at ease: what he did before does not count against him any more."""
+"""Who was neither slowed nor refused for so long is at ease: what he did before does not count against him any more."""
 
 SLOWED_SECONDS: Final = 10.0
 """How long one is only slowed. Who still asks for more work than he may have is refused: the burst and ten seconds are
 12 000 requests, which no client has to make up for."""
 
-REFUSALS_BEFORE_CLOSE: Final = 500
-"""How often a circuit is refused before it is closed: once for each of the 256 streams that tor allows it, and once
-more. Each refusal tells when to come back, and ends its connection, so whoever listens is refused once for each."""
+REFUSED_SECONDS: Final = 10.0
+REFUSALS_BEFORE_CLOSE: Final = 20
+"""For how long and how often at least a circuit is refused before it is closed. Each refusal tells when to come back
+and ends its connection. A pool of connections is refused once each, at about the same time; a client that tries again
+every ten seconds, as Telegraf does whatever it is told, is at ease by then."""
 
 
 @frozen(kw_only=True)
@@ -147,7 +149,8 @@ class Allowances:
     :ivar grown_together: of all grown ones together.
     :ivar growing_seconds: how long a circuit is new, if it is not slowed.
     :ivar slowed_seconds: how long one is only slowed.
-    :ivar refusals_before_close: how often a circuit is refused before it is closed.
+    :ivar refused_seconds: how long one is only refused.
+    :ivar refusals_before_close: how often, at least.
     """
 
     newcomer: Allowance = _NEWCOMER
@@ -156,6 +159,7 @@ class Allowances:
     grown_together: Allowance = _GROWN_TOGETHER
     growing_seconds: float = GROWING_SECONDS
     slowed_seconds: float = SLOWED_SECONDS
+    refused_seconds: float = REFUSED_SECONDS
     refusals_before_close: int = REFUSALS_BEFORE_CLOSE
 
 

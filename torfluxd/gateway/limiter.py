@@ -7,7 +7,7 @@ they came. So a circuit has hardly more than one claim at a time on what all of 
 for that take turns as well, however many connections each has.
 
 Who is slowed for work (not for traffic, of which an honest client sends as much as it is let) and goes on for ten
-seconds is refused, with word when to come back. Who goes on even so has his circuit closed.
+seconds is refused, with word when to come back. Who goes on for ten more has his circuit closed.
 
 A circuit's id is here and nowhere else: everybody else knows the share, which does not show it. It is forgotten a
 minute after the circuit's last connection.
@@ -106,6 +106,7 @@ class Share:
         "_next_turn",
         "_queue",
         "_refusals",
+        "_refused_since",
         "_requests",
         "_strained_since",
         "_together",
@@ -124,7 +125,7 @@ class Share:
         self._next_turn: IDelayedCall | None = None
         self._work = Bucket()
         self._traffic = Bucket()
-        self._due = self._eased_at = self._strained_since = -inf
+        self._due = self._eased_at = self._strained_since = self._refused_since = -inf
         self._was_work = False
         self._requests: float = 0
         self._bytes = 0
@@ -206,13 +207,17 @@ class Share:
 
     def refuse(self) -> bool:
         """Whether a request is to be refused, now that :attr:`refuses` is set; each one that is counts."""
-        if self._is_at_ease(self._clock.seconds()):
+        now = self._clock.seconds()
+        if self._is_at_ease(now):
             self.refuses = False
             return False
+        self._eased_at = now
         self._refusals += 1
         self._limiter.refused += 1
-        if self._refusals == self._limiter.allowances.refusals_before_close:
-            self._closed_at = self._clock.seconds()
+        allowances = self._limiter.allowances
+        is_deaf = now - self._refused_since >= allowances.refused_seconds
+        if is_deaf and self._refusals >= allowances.refusals_before_close and self._closed_at is None:
+            self._closed_at = now
             # Not before whoever is told now has heard it.
             self._clock.callLater(0, self._close)
         return True
@@ -249,8 +254,9 @@ class Share:
             self._strained_since = now
             self._refusals = 0
             self.refuses = False
-        elif now - self._strained_since > self._limiter.allowances.slowed_seconds:
+        elif not self.refuses and now - self._strained_since > self._limiter.allowances.slowed_seconds:
             self.refuses = True
+            self._refused_since = now
         if self.refuses:
             self._be_new(now)
             self._free = 0

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import resource
-import statistics
 import sys
-import time
-from pathlib import Path
 
-from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.end_to_end.programs import Program, temporary_directory, wait_until
 from tests.end_to_end.under_fire.flooder import connect_unix
+from tests.end_to_end.under_fire.honest import HonestWriter
 from tests.end_to_end.under_fire.server import say
 from tests.influxd import start_influxd
 from torfluxd.gateway.bounds import HEAD_SECONDS
@@ -23,11 +19,8 @@ from torfluxd.gateway.front import SWEEP_SECONDS
 HONEST = 7
 """The circuit of the honest writer."""
 
-FLOOD_SECONDS = 16.0
-"""Long enough that a flooder is slowed for ten seconds, refused, and has his first circuit closed."""
-
-PAUSE_SECONDS = 0.01
-"""Between the writes of the honest one."""
+FLOOD_SECONDS = 25.0
+"""Long enough that a flooder is slowed for ten seconds, refused for ten, and has his first circuit closed."""
 
 ATTEMPTS = 3
 """What else the machine does can only add to a latency: the best of so many counts."""
@@ -37,80 +30,6 @@ SPARE_FILES = 500
 """What a process needs besides so many connections."""
 
 KIB = 1024
-
-
-@frozen
-class Measured:
-    """What an honest writer saw.
-
-    :ivar latencies: of those writes that were stored, in seconds, in order.
-    :ivar failed: how many were not.
-    """
-
-    latencies: list[float]
-    failed: int
-
-    @property
-    def success(self) -> float:
-        """Which part was stored."""
-        return len(self.latencies) / (len(self.latencies) + self.failed)
-
-    @property
-    def median(self) -> float:
-        """Seconds."""
-        return statistics.median(self.latencies)
-
-    @property
-    def p99(self) -> float:
-        """Seconds."""
-        return self.latencies[len(self.latencies) * 99 // 100]
-
-    def __str__(self) -> str:
-        return (
-            f"{100 * self.success:.2f} % of {len(self.latencies) + self.failed} stored,"
-            f" p50 {1e3 * self.median:.2f} ms, p99 {1e3 * self.p99:.2f} ms"
-        )
-
-
-class HonestWriter:
-    """Writes one point after the other through a circuit of its own, over one connection."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._client: http.client.HTTPConnection | None = None
-
-    def measure(self, seconds: float) -> Measured:
-        """Write for so long."""
-        latencies, failed = [], 0
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            begun = time.perf_counter()
-            if self._write(b"honest value=%di %d" % (len(latencies), time.time_ns())):
-                latencies.append(time.perf_counter() - begun)
-            else:
-                failed += 1
-            time.sleep(PAUSE_SECONDS)
-        return Measured(sorted(latencies), failed)
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def _write(self, line: bytes) -> bool:
-        try:
-            if self._client is None:
-                self._client = http.client.HTTPConnection("a", timeout=10)
-                self._client.sock = connect_unix(str(self._path), HONEST)
-                self._client.sock.settimeout(10)
-            self._client.request("POST", "/write?db=telemetry", line)
-            answer = self._client.getresponse()
-            answer.read()
-        except (OSError, http.client.HTTPException):
-            self.close()
-            return False
-        return answer.status == http.HTTPStatus.NO_CONTENT
 
 
 class FloodCase(SynchronousTestCase):
@@ -124,7 +43,7 @@ class FloodCase(SynchronousTestCase):
         self.path = self.directory / "door"
         self.door = self.run_module("circuit_door", str(self.path), influxd.url)
         self.door.wait_for("open")
-        self.honest = HonestWriter(self.path)
+        self.honest = HonestWriter(lambda: connect_unix(str(self.path), HONEST))
         self.addCleanup(self.honest.close)
         self.honest.measure(1)  # what comes first takes longer
 
