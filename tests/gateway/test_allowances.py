@@ -15,8 +15,8 @@ from torfluxd.gateway.allowances import (
     Bucket,
 )
 from torfluxd.gateway.limiter import FORGET_SECONDS
+from torfluxd.gateway.rules import MAX_BODY_BYTES
 from torfluxd.gateway.suspects import SUSPECT_SECONDS
-from torfluxd.gateway.writes import MAX_WRITE_BODY_BYTES
 from torfluxd.onion.torrc import MAX_STREAMS_PER_CIRCUIT
 from torfluxd.reporter.reporter import MAX_REPORT_BYTES
 
@@ -73,7 +73,7 @@ class NumbersTests(SynchronousTestCase):
         """
         newcomer = self.allowances.newcomer
         self.assertLessEqual(2 * MAX_STREAMS_PER_CIRCUIT, newcomer.burst_requests)
-        self.assertLessEqual(30 * MAX_WRITE_BODY_BYTES, newcomer.burst_bytes)
+        self.assertLessEqual(30 * MAX_BODY_BYTES, newcomer.burst_bytes)
 
     def test_a_report_is_free(self) -> None:
         """The largest report on a circuit of its own never counts for what all new circuits do together."""

@@ -109,7 +109,8 @@ class Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Serve what this brings."""
-        self._arrived = len(data)
+        if self._share is not None:
+            self._arrived = len(data)
         self._serve(self._held + data if self._held else data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -290,9 +291,11 @@ class Connection(Protocol):
     def _plan(self) -> None:
         front = self._front
         self._in_head = False
-        self._planned += 1
-        if self._share is not None and self._share.refuses and self._share.refuse():
-            raise RefusedError(BUSY)
+        share = self._share
+        if share is not None:
+            self._planned += 1
+            if share.refuses and share.refuse():
+                raise RefusedError(BUSY)
         front.requests += 1
         front.progressed(self)
         plan = front.site.plan(self._current.head)
