@@ -20,7 +20,13 @@ from twisted.python.failure import Failure
 
 import torfluxd
 from torfluxd.delivery.schema import SPOOL_FILE
-from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
+from torfluxd.errors import (
+    BootstrapTimeoutError,
+    ClientKeyError,
+    SettingsError,
+    StateDirectoryError,
+    TorfluxdError,
+)
 from torfluxd.gateway.bounds import Bounds as FrontBounds
 from torfluxd.gateway.circuits import CircuitFactory
 from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
@@ -30,6 +36,7 @@ from torfluxd.gateway.identity import find_key
 from torfluxd.gateway.site import InfluxdbSite, SiteReactor
 from torfluxd.influx.account import Account
 from torfluxd.influx.credential import Credential
+from torfluxd.onion.authorized import AuthorizedClients
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
@@ -131,18 +138,29 @@ class Gateway(Service):
         self._hostname = loaded.key.address.hostname
 
     def _make_source(self, state: StateDirectory, key: OnionKey, socket: Path) -> TorSource:
-        settings = self._settings
+        settings, clients = self._settings, self._authorized_clients()
         if settings.launches_tor:
             return LaunchedTor(
                 self._reactor,
                 state.path / "tor",
                 find_tor(settings.tor_binary),
                 onion=(key, socket),
+                clients=clients,
                 options=settings.tor_option,
                 hear=_warn,
             )
         endpoint = client_endpoint(self._reactor, settings.tor)
-        return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), hear=_warn)
+        return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), clients=clients, hear=_warn)
+
+    def _authorized_clients(self) -> AuthorizedClients | None:
+        if self._settings.authorized_clients is None:
+            return None
+        clients = AuthorizedClients(self._settings.authorized_clients, _warn)
+        try:
+            clients.load()
+        except ClientKeyError as error:
+            raise SettingsError(f"--authorized-clients: {error}") from None
+        return clients
 
     def _onion_door(self, socket: Path) -> Door:
         """The socket that tor connects strangers to. Only our own tor says which circuit they come through."""
