@@ -28,8 +28,8 @@ LOOK_SECONDS = 5.0
 of some hundred files at most. No signal is needed, and no notification that a network file system would not give."""
 
 MAX_CLIENTS = 320
-"""The descriptor holds an entry for each client, and a directory of the Tor network takes 50 000 bytes of it: tor 0.4.9.11
-published it for 376 clients and not for 378, with three introduction points whose addresses were short."""
+"""The descriptor holds an entry for each client, and a directory of the Tor network takes 50 000 bytes of it: tor
+0.4.9.11 published it for 376 clients and not for 378, with three introduction points whose addresses were short."""
 
 _LIMIT_BYTES = 256
 """A line has 70."""
