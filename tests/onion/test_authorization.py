@@ -208,6 +208,15 @@ class KeyTests(SynchronousTestCase):
         added = [command for command in self.port.commands if command.startswith("ONION_CLIENT_AUTH_ADD")]
         self.assertEqual(added, [f"ONION_CLIENT_AUTH_ADD {KEY.address.name} {self.key.control_blob()}"] * 2)
 
+    def test_it_keeps_the_key(self) -> None:
+        """Tor forgets keys when somebody asks it for a new identity, and is given this one again."""
+        self.successResultOf(self.start())
+        for signal, count in (("RELOAD", 1), ("NEWNYM", 2)):
+            self.port.say(f"650 SIGNAL {signal}\r\n".encode())
+            self.port.pump()
+            added = [command for command in self.port.commands if command.startswith("ONION_CLIENT_AUTH_ADD")]
+            self.assertEqual(len(added), count)
+
     def test_no_error_shows_it(self) -> None:
         """However tor refuses it, repeats it or goes away, no error and no log has the key in it."""
         secret = self.key.control_blob().partition(":")[2]

@@ -6,16 +6,22 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from torfluxd.errors import TorStoppedError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torfluxd.errors import ControlLostError, TorStoppedError
 from torfluxd.onion.authorized import AuthorizedClients
 from torfluxd.onion.client_key import PrivateLine, auth_line
 from torfluxd.onion.control import ControlConnection
 from torfluxd.onion.private_files import private_directory, write_private
 
-__all__ = ["OwnAuthorization", "hand_over", "write_authorized_clients"]
+__all__ = ["OwnAuthorization", "hand_over", "hold_key", "write_authorized_clients"]
 
 _TOR_NAME = "authorized_clients"
 """In the `HiddenServiceDir`; tor reads it when it starts, and on SIGNAL RELOAD."""
+
+_log = Logger()
 
 
 def write_authorized_clients(onion_directory: Path, clients: AuthorizedClients | None) -> None:
@@ -89,14 +95,32 @@ class OwnAuthorization:
             )
 
 
-async def hand_over(control: ControlConnection, client_auth: PrivateLine | None) -> None:
-    """Give a tor the key that opens a private onion service; it keeps it in memory until it ends.
+async def hold_key(control: ControlConnection, client_auth: PrivateLine) -> None:
+    """Have a tor hold the key that opens a private onion service, as long as the control connection lives.
 
-    :param client_auth: None where no onion service is private.
+    Tor keeps it in memory, and forgets it at SIGNAL NEWNYM (tried on tor 0.4.9.11), which any of its controllers may
+    give; it is then handed over again.
+
     :raises ControlError: as :meth:`ControlConnection.command`.
     """
-    if client_auth is None:
-        return
+
+    def failed(failure: Failure) -> None:
+        if failure.check(ControlLostError, CancelledError) is None:  # who lost the connection is told so elsewhere
+            _log.failure("tor did not take the key for a private onion service again", failure)
+
+    def take(event: str) -> None:
+        if event.split()[:1] == ["NEWNYM"]:
+            Deferred.fromCoroutine(hand_over(control, client_auth)).addErrback(failed)
+
+    await control.listen("SIGNAL", take)
+    await hand_over(control, client_auth)
+
+
+async def hand_over(control: ControlConnection, client_auth: PrivateLine) -> None:
+    """Give a tor the key that opens a private onion service, once.
+
+    :raises ControlError: as :meth:`ControlConnection.command`.
+    """
     blob = client_auth.key.control_blob()
     await control.command(
         f"ONION_CLIENT_AUTH_ADD {client_auth.address.name} {blob}", secrets=(blob, blob.partition(":")[2])

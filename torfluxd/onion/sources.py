@@ -21,7 +21,7 @@ from twisted.internet.interfaces import (
 )
 
 from torfluxd.errors import ControlError, ControlReplyError, TorError, TorStoppedError
-from torfluxd.onion.authorization import OwnAuthorization, hand_over, write_authorized_clients
+from torfluxd.onion.authorization import OwnAuthorization, hold_key, write_authorized_clients
 from torfluxd.onion.authorized import AuthorizedClients, keep_renewing
 from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.control import ControlConnection, connect_control
@@ -219,7 +219,8 @@ class _Launched:
 
     async def host(self) -> None:
         """The torrc says it; only a key is not for the disk. As :meth:`OpenTor.host`."""
-        await hand_over(self.control, self._client_auth)
+        if self._client_auth is not None:
+            await hold_key(self.control, self._client_auth)
 
     async def keep(self) -> None:
         """As :meth:`OpenTor.keep`."""
@@ -337,7 +338,8 @@ class _Attached:
 
     async def host(self) -> None:
         """Add the onion service; it lives as long as the control connection. As :meth:`OpenTor.host`."""
-        await hand_over(self.control, self._client_auth)
+        if self._client_auth is not None:
+            await hold_key(self.control, self._client_auth)
         if self._onion is not None:
             await self._add(*self._onion)
 
