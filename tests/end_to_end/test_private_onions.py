@@ -43,18 +43,16 @@ class Client:
         self._proxy = clientFromString(reactor, tor.endpoint)
         self._kept = OnionAgent(reactor, self._proxy, shared_isolation=Isolation.fresh())
 
-    async def write(self, *, on_new_circuit: bool) -> float:
-        """Write one line, on a circuit of its own or on the connection that is open; the seconds that it took."""
+    async def write(self, *, on_new_circuit: bool) -> None:
+        """Write one line, on a circuit of its own, or on the connection that is open."""
         agent = OnionAgent(reactor, self._proxy) if on_new_circuit else self._kept
-        begun = time.monotonic()
         line = f"m v=1 {time.time_ns()}".encode()
         response = await HTTPClient(agent).post(self._target, data=line, allow_redirects=False, reactor=reactor)
         assert response.code == 204, response.code
         await response.content()
-        return time.monotonic() - begun
 
     async def forget(self) -> None:
-        """Have his tor forget what it has fetched, as it does by itself within a day, and every key that it was handed."""
+        """Have his tor forget what it has fetched, as it does by itself within a day, and the keys it was handed."""
         await self.control.command("SIGNAL NEWNYM")
 
     def end(self) -> Deferred[None]:
@@ -115,20 +113,15 @@ class PrivateOnionCase(TestCase):
         """He cannot read where the onion service is."""
         await self.assertFailure(Deferred.fromCoroutine(client.write(on_new_circuit=True)), kind)
 
-    async def write_until(self, client: Client, gateway: Gateway, words: str) -> float:
-        """Have a client write, on new circuits and on the open connection, until the gateway says so, and some more.
-
-        :returns: the longest that one of these writes took.
-        """
-        longest, deadline, more = 0.0, time.monotonic() + TOLD_SECONDS, 5
+    async def write_until(self, client: Client, gateway: Gateway, words: str) -> None:
+        """Have a client write, on new circuits and on the open connection, until the gateway says so, and some more."""
+        deadline, more = time.monotonic() + TOLD_SECONDS, 5
         while more:
             self.assertLess(time.monotonic(), deadline, gateway.log)
             more -= words in gateway.log
             for on_new_circuit in (True, False):
-                longest = max(longest, await client.write(on_new_circuit=on_new_circuit))
+                await client.write(on_new_circuit=on_new_circuit)
             await deferLater(reactor, POLL_SECONDS)
-        print("LONGEST", longest)
-        return longest
 
     async def report(self, socks: TorSocks, key_file: Path, owner: Client | None = None) -> None:
         """A reporter with a key delivers; also when the tor's owner has had it forget all it knew."""
@@ -155,7 +148,7 @@ class OwnTorTests(PrivateOnionCase):
         one's writes go on meanwhile, on open connections and on new circuits.
         """
         gateway = self.start("--tor-binary", str(private_network().tor_binary))
-        alice, bob, stranger = await self.only_clients_get_in()
+        alice, bob, _ = await self.only_clients_get_in()
         (self.clients / "bob.auth").unlink()
         await self.write_until(alice, gateway, "1 revoked")
         await bob.forget()

@@ -20,23 +20,16 @@ from twisted.python.failure import Failure
 
 import torfluxd
 from torfluxd.delivery.schema import SPOOL_FILE
-from torfluxd.errors import (
-    BootstrapTimeoutError,
-    ClientKeyError,
-    SettingsError,
-    StateDirectoryError,
-    TorfluxdError,
-)
+from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
 from torfluxd.gateway.bounds import Bounds as FrontBounds
 from torfluxd.gateway.circuits import CircuitFactory
 from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
 from torfluxd.gateway.front import Front
 from torfluxd.gateway.homes import HOMES_FILE, Homes
-from torfluxd.gateway.identity import find_key
+from torfluxd.gateway.identity import find_clients, find_key
 from torfluxd.gateway.site import InfluxdbSite, SiteReactor
 from torfluxd.influx.account import Account
 from torfluxd.influx.credential import Credential
-from torfluxd.onion.authorized import AuthorizedClients
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
@@ -138,7 +131,8 @@ class Gateway(Service):
         self._hostname = loaded.key.address.hostname
 
     def _make_source(self, state: StateDirectory, key: OnionKey, socket: Path) -> TorSource:
-        settings, clients = self._settings, self._authorized_clients()
+        settings = self._settings
+        clients = find_clients(settings.authorized_clients, _warn)
         if settings.launches_tor:
             return LaunchedTor(
                 self._reactor,
@@ -151,16 +145,6 @@ class Gateway(Service):
             )
         endpoint = client_endpoint(self._reactor, settings.tor)
         return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), clients=clients, hear=_warn)
-
-    def _authorized_clients(self) -> AuthorizedClients | None:
-        if self._settings.authorized_clients is None:
-            return None
-        clients = AuthorizedClients(self._settings.authorized_clients, _warn)
-        try:
-            clients.load()
-        except ClientKeyError as error:
-            raise SettingsError(f"--authorized-clients: {error}") from None
-        return clients
 
     def _onion_door(self, socket: Path) -> Door:
         """The socket that tor connects strangers to. Only our own tor says which circuit they come through."""
