@@ -466,3 +466,48 @@ class KeyCommandTests(CommandCase):
             ended = self.key(*arguments)
             self.assertNotEqual(0, ended.returncode)
             self.assertEqual(1, len(ended.stderr.splitlines()), ended.stderr)
+
+
+class ClientKeyCommandTests(CommandCase):
+    """`torfluxd key client`."""
+
+    def client(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run it."""
+        return self.run_command([str(BIN / "torfluxd"), "key", "client", *arguments])
+
+    def test_a_key_is_made_and_shown(self) -> None:
+        """A new key's public line is printed alone, fit for NAME.auth, and read back; the private one is not shown."""
+        address = OnionKey.generate().address
+        made = self.client("new", "alice", address.hostname)
+        self.assertRegex(made.stdout, r"^descriptor:x25519:[A-Z2-7]{52}\n$")
+        self.assertEqual(1, len(made.stderr.splitlines()))
+        path = self.directory / "alice.auth_private"
+        self.assertEqual(0o600, path.stat().st_mode & 0o777)
+        secret = path.read_text().strip().rpartition(":")[2]
+        for name in ("alice", "alice.auth_private", str(path)):
+            shown = self.client("show", name)
+            self.assertEqual((made.stdout, ""), (shown.stdout, shown.stderr))
+            self.assertNotIn(secret, shown.stdout)
+
+    def test_what_it_cannot_do_is_one_line(self) -> None:
+        """A missing name, a wrong address, a file that is there already and one that is none are each one line."""
+        address = OnionKey.generate().address.hostname
+        self.client("new", "there", address)
+        for code, arguments in (
+            *((64, ()), (64, ("frobnicate",)), (64, ("new", "a")), (64, ("show",)), (64, ("show", "a", "b"))),
+            *((1, ("new", "a", "example.org")), (1, ("new", "there", address)), (1, ("show", "none"))),
+        ):
+            ended = self.client(*arguments)
+            self.assertEqual((code, 1, ""), (ended.returncode, len(ended.stderr.splitlines()), ended.stdout), arguments)
+
+    def test_the_gateway_refuses_a_wrong_directory(self) -> None:
+        """A directory of clients that would let in nobody, or everybody, or that holds a private key, is refused."""
+        clients = self.directory / "clients"
+        options = ("--authorized-clients", str(clients))
+        self.assert_refused(*options, saying="--authorized-clients: ")
+        clients.mkdir()
+        self.assert_refused(*options, saying="has no file NAME.auth")
+        self.client("new", "alice", OnionKey.generate().address.hostname)
+        (self.directory / "alice.auth_private").rename(clients / "alice.auth")
+        self.assert_refused(*options, saying="alice.auth: this is a client's private key")
+        self.assert_refused(*options, "--tor", "none", "--listen", "tcp:0", saying="with --tor none there is none")

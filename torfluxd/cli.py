@@ -34,6 +34,8 @@ _KEY_HELP = """\
 Usage: torfluxd key new FILE       make a new key, and print its onion address
        torfluxd key address FILE   print the onion address of a key
        torfluxd key show FILE      print a key, in go-torfluxdb's hex digits
+       torfluxd key client ...     make or show a client's key for a private onion service
+                                   (torfluxd key client --help tells more)
 
 FILE may hold a key in any form: go-torfluxdb's hex digits, tor's
 hs_ed25519_secret_key, ED25519-V3:... or bare base64. A new one is written for
@@ -129,8 +131,11 @@ def _key(arguments: list[str]) -> None:
         print(_KEY_HELP, end="")
         raise SystemExit(0 if arguments else 64)
     action, *names = arguments
+    if action == "client":
+        return _client_key(names)
     if action not in _KEY_ACTIONS:
-        refuse(f"key: there is no {action!r}; there are {', '.join(_KEY_ACTIONS)} (torfluxd key --help tells more)")
+        known = ", ".join((*_KEY_ACTIONS, "client"))
+        refuse(f"key: there is no {action!r}; there are {known} (torfluxd key --help tells more)")
     if len(names) != 1:
         refuse(f"key {action}: takes the name of one file, got {len(names)}")
     try:
@@ -180,6 +185,17 @@ def _sample(name: str) -> bytes:
 def _on_one_line(text: str) -> str:
     """What a sample brought into a reason, so that no screen is changed by it."""
     return "".join(one if one.isprintable() else "?" for one in text)
+
+
+def _client_key(arguments: list[str]) -> None:
+    from torfluxd.onion.client_key_command import client_key_command
+
+    try:
+        print(client_key_command(arguments, lambda sentence: _warn([sentence])))
+    except usage.UsageError as error:
+        refuse(f"{error} (torfluxd key client --help tells more)")
+    except TorfluxdError as error:
+        refuse(error, EXIT_FAILED)
 
 
 def _show(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "BootstrapTimeoutError",
     "ChildError",
+    "ClientKeyError",
     "ControlError",
     "ControlLostError",
     "ControlRefusedError",
@@ -107,6 +108,10 @@ class ChildError(TorfluxdError):
 
 class OnionKeyError(TorfluxdError):
     """What should be the private key of a v3 onion service is not one."""
+
+
+class ClientKeyError(TorfluxdError):
+    """What should let a client in to a private onion service is no key, or not one that can be used."""
 
 
 class OnionAddressError(TorfluxdError):

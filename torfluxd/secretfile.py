@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import stat
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from attrs import field, frozen
 
 from torfluxd.errors import SecretFileError
 
-__all__ = ["SecretFile", "find_credential", "is_credential", "quoted", "read_secret_file"]
+__all__ = ["SecretFile", "find_credential", "is_credential", "quoted", "read_secret_file", "write_new_secret_file"]
 
 _REFUSED_MODE = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
@@ -64,6 +65,27 @@ def read_secret_file(path: Path, limit_bytes: int, secret: str, *, trusted: bool
     return SecretFile(data, warnings)
 
 
+def write_new_secret_file(path: Path, data: bytes) -> None:
+    """Write a secret to a new file, readable by its owner alone.
+
+    When this returns, file and name are on the disk. A crash on the way leaves no file of this name, or a whole one: it
+    is written under a passing name, then linked, because a link, unlike a rename, never replaces a file.
+
+    :raises FileExistsError: there is a file of this name already, which is left as it is.
+    :raises OSError: it cannot be written; the file system may know no hard links.
+    """
+    descriptor, passing = tempfile.mkstemp(dir=path.parent, prefix=".secret-")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.link(passing, path)
+    finally:
+        os.unlink(passing)
+    _sync_directory(path.parent)
+
+
 def find_credential(name: str, environment: Mapping[str, str]) -> Path | None:
     """The file of one of systemd's credentials (`LoadCredential=name:PATH`), or None if there is none of this name.
 
@@ -108,3 +130,11 @@ def _inspect(path: Path, mode: int, secret: str, trusted: bool) -> tuple[str, ..
     if bits & stat.S_IRGRP:
         return (f"{path}: has mode {bits:04o}, so its group may read {secret}; unless that is meant, {cure}",)
     return ()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -19,7 +19,7 @@ GREETING: dict[str, bytes] = {
     "AUTHENTICATE": OK,
     "GETINFO signal/names": b"250-signal/names=RELOAD SHUTDOWN\r\n250 OK\r\n",
     "GETINFO version": b"250-version=0.4.9.11\r\n250 OK\r\n",
-    "GETINFO events/names": b"250-events/names=CIRC HS_DESC STATUS_CLIENT STATUS_GENERAL\r\n250 OK\r\n",
+    "GETINFO events/names": b"250-events/names=CIRC HS_DESC SIGNAL STATUS_CLIENT STATUS_GENERAL\r\n250 OK\r\n",
     "USEFEATURE": OK,
     "SETEVENTS": OK,
     "TAKEOWNERSHIP": OK,

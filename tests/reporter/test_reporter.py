@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
@@ -20,7 +22,10 @@ from zope.interface.verify import verifyObject
 
 from tests.onion.socks_proxy import ONION
 from tests.reporter.doubles import FakeGateway, FakeTor, cut, keep_waiting
-from torfluxd.errors import OnionAddressError, PointError, ReporterError, SettingsError, TorMissingError
+from torfluxd.errors import ClientKeyError, OnionAddressError, PointError, ReporterError, SettingsError, TorMissingError
+from torfluxd.onion.client_key import PrivateLine
+from torfluxd.onion.client_keyfile import new_client_key_file
+from torfluxd.onion.key import OnionKey
 from torfluxd.reporter.reporter import (
     DEFAULT_SOCKS,
     MAX_REPORT_BYTES,
@@ -472,11 +477,16 @@ class LaunchedTor:
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self.endpoint = endpoint
         self.calls: list[str] = []
+        self.held: list[PrivateLine] = []
         self.result: Deferred[IStreamClientEndpoint] = Deferred()
 
     def start(self, reactor: IReactorTime) -> None:
         """Begin."""
         self.calls.append("start")
+
+    def hold_key(self, client_auth: PrivateLine) -> None:
+        """Hold it."""
+        self.held.append(client_auth)
 
     def socks_endpoint(self) -> Deferred[IStreamClientEndpoint]:
         """Whatever the test wants."""
@@ -542,6 +552,52 @@ class TorTests(ReporterCase):
             Reporter(URL, "telemetry", socks=socks)
         for socks in ("", "9050", "127.0.0.1:9050", "tcp:", "tcp:127.0.0.1:many", "ssl:127.0.0.1:9050"):
             self.assertRaises(SettingsError, Reporter, URL, "telemetry", socks=socks)
+
+
+class PrivateOnionTests(ReporterCase):
+    """A gateway that only some may reach."""
+
+    def setUp(self) -> None:
+        """Have the file with a key that it lets in."""
+        super().setUp()
+        self.path = Path(self.enterContext(TemporaryDirectory())) / "app.auth_private"
+        self.key = new_client_key_file(self.path, ONION)
+
+    def test_key(self) -> None:
+        """Tor is given the key out of a file, or the key itself, before the reporter starts."""
+        for key in (self.path, str(self.path), self.key):
+            source = LaunchedTor(self.tor)
+            self.reporter_for(socks=source, client_key=key)
+            self.assertEqual(source.held, [PrivateLine(ONION, self.key)])
+
+    def test_nothing_can_be_handed_over(self) -> None:
+        """With a SOCKS port alone, or an agent of one's own, a key is refused with the line that torrc needs."""
+        error = self.assertRaises(SettingsError, Reporter, URL, "telemetry", client_key=self.path)
+        self.assertIn("ClientOnionAuthDir DIR", str(error))
+        agent = RequestTraversalAgent(self.gateway)
+        self.assertRaises(SettingsError, Reporter, URL, "telemetry", agent=agent, client_key=self.path)
+
+    def test_wrong_keys(self) -> None:
+        """The key for another onion service, and a file that holds none, are refused by name."""
+        other = self.path.with_name("other.auth_private")
+        new_client_key_file(other, OnionKey.generate().address)
+        for path, kind in ((other, SettingsError), (self.path.with_name("none"), ClientKeyError)):
+            error = self.assertRaises(kind, self.reporter_for, socks=LaunchedTor(self.tor), client_key=path)
+            self.assertIn(str(path), str(error))
+
+    def test_private(self) -> None:
+        """When the gateway is private and tor has no key for it, or a wrong one, the log names the cure."""
+        for code, words in ((0xF4, "holds no key for it"), (0xF5, "does not let in the key")):
+            self.tor.codes.append(code)
+            reporter = self.reporter_for()
+            reporter.startService()
+            reporter.record("m", {"f": 1})
+            with capturedLogs() as events:
+                self.advance(30)
+            (reason,) = (event["reason"] for event in events if event["log_level"] is LogLevel.warn)
+            self.assertIn(words, reason)
+            self.assertIn("ClientOnionAuthDir", reason)
+            self.stop(reporter)
 
 
 class SettingsTests(ReporterCase):

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from torfluxd.errors import SettingsError, TorfluxdError
 from torfluxd.gateway.doors import client_endpoint, server_endpoint
-from torfluxd.gateway.identity import look_for_key
+from torfluxd.gateway.identity import find_clients, look_for_key
 from torfluxd.influx.credential import Credential
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.torrc import check_socket_path
@@ -70,7 +70,7 @@ def _looks(settings: GatewaySettings, environment: Mapping[str, str], reactor: I
     elif not _is_eager(settings.tor):
         yield partial(_check, client_endpoint, reactor, settings.tor)
     if settings.authorized_clients is not None:
-        yield partial(_check, _check_directory, "--authorized-clients", settings.authorized_clients)
+        yield partial(_client_warnings, settings.authorized_clients)
 
 
 def _is_eager(endpoint: str) -> bool:
@@ -88,8 +88,7 @@ def _key_warnings(given: Path | None, state: Path, environment: Mapping[str, str
     return () if found is None else found.warnings
 
 
-def _check_directory(name: str, path: Path) -> None:
-    try:
-        os.listdir(path)
-    except OSError as error:
-        raise SettingsError(f"{name}: {path} cannot be read ({error.strerror}); give a directory") from None
+def _client_warnings(directory: Path) -> Sequence[str]:
+    warnings: list[str] = []
+    find_clients(directory, warnings.append)
+    return warnings

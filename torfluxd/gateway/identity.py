@@ -1,18 +1,21 @@
-"""Which onion service the gateway is: where its private key comes from, and the ways in which it may go out."""
+"""Which onion service the gateway is, and for whom: where its private key comes from, the ways in which it may go out,
+and who may reach it.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TextIO
 
-from torfluxd.errors import OnionKeyError, SettingsError
+from torfluxd.errors import ClientKeyError, OnionKeyError, SettingsError
+from torfluxd.onion.authorized import AuthorizedClients
 from torfluxd.onion.key import OnionKey, read_key
 from torfluxd.onion.keyfile import LoadedKey, load_key_file, new_key_file
 from torfluxd.secretfile import find_credential, is_credential
 
-__all__ = ["CREDENTIAL", "KEY_FILE", "KEY_VARIABLE", "find_key", "look_for_key", "print_key"]
+__all__ = ["CREDENTIAL", "KEY_FILE", "KEY_VARIABLE", "find_clients", "find_key", "look_for_key", "print_key"]
 
 CREDENTIAL = "onion-key"
 """The name of systemd's credential: `LoadCredential=onion-key:/etc/torfluxd/onion.key`."""
@@ -22,6 +25,24 @@ KEY_FILE = "onion.key"
 
 KEY_VARIABLE = "TORFLUXDB_ONIONKEY"
 """go-torfluxdb's environment variable."""
+
+
+def find_clients(given: Path | None, hear: Callable[[str], None]) -> AuthorizedClients | None:
+    """Find who alone may reach the onion service.
+
+    :param given: `--authorized-clients`.
+    :param hear: called with each warning, now and later.
+    :returns: None for everybody.
+    :raises SettingsError: the directory, or a file in it, cannot be used.
+    """
+    if given is None:
+        return None
+    clients = AuthorizedClients(given, hear)
+    try:
+        clients.load()
+    except ClientKeyError as error:
+        raise SettingsError(f"--authorized-clients: {error}") from None
+    return clients
 
 
 def find_key(given: Path | None, state: Path, environment: MutableMapping[str, str]) -> LoadedKey:

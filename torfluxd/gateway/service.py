@@ -27,7 +27,7 @@ from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
 from torfluxd.gateway.front import Front
 from torfluxd.gateway.held import Held
 from torfluxd.gateway.homes import HOMES_FILE, Homes
-from torfluxd.gateway.identity import find_key
+from torfluxd.gateway.identity import find_clients, find_key
 from torfluxd.gateway.limiter import Limiter
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.site import InfluxdbSite, SiteReactor
@@ -138,17 +138,19 @@ class Gateway(Service):
 
     def _make_source(self, state: StateDirectory, key: OnionKey, socket: Path) -> TorSource:
         settings = self._settings
+        clients = find_clients(settings.authorized_clients, _warn)
         if settings.launches_tor:
             return LaunchedTor(
                 self._reactor,
                 state.path / "tor",
                 find_tor(settings.tor_binary),
                 onion=(key, socket),
+                clients=clients,
                 options=settings.tor_option,
                 hear=_warn,
             )
         endpoint = client_endpoint(self._reactor, settings.tor)
-        return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), hear=_warn)
+        return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), clients=clients, hear=_warn)
 
     def _onion_door(self, socket: Path) -> Door:
         """The socket that tor connects strangers to. Only our own tor says which circuit they come through.

@@ -5,6 +5,7 @@ Syntax: control-spec section 3.27; `PoWDefensesEnabled` since tor 0.4.9.2, whose
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import field, frozen
@@ -37,19 +38,23 @@ class AddOnion:
     offers: str
 
 
-def add_onion_commands(key: OnionKey, target: Path, version: tuple[int, ...]) -> list[AddOnion]:
+def add_onion_commands(
+    key: OnionKey, target: Path, version: tuple[int, ...], clients: Sequence[str] = ()
+) -> list[AddOnion]:
     """Build the commands to try, best first: should tor answer 512 to one, the next asks for less.
 
     :param target: the unix socket to which the onion service leads; checked by :func:`check_target`.
     :param version: the running tor's. Proof of work is not asked of one that is unsafe with it.
+    :param clients: the public keys of those who alone may reach the onion service; none for everybody. No command asks
+        for less than that.
     """
     blob = key.control_blob()
     # The key never comes back (DiscardPK), and the onion service ends with our control connection (no Detach).
     # A circuit with more streams than allowed is closed: its client loses what was under way on it, and builds another
     # at once. Were it kept, his further streams would hang; and nothing else closes a flooder's circuit at a tor that
     # does not tell us of circuits.
-    base = f"ADD_ONION {blob} Flags=DiscardPK,MaxStreamsCloseCircuit"
-    port = f"Port={ONION_PORT},unix:{target}"
+    base = f"ADD_ONION {blob} Flags=DiscardPK,MaxStreamsCloseCircuit{',V3Auth' if clients else ''}"
+    port = " ".join((f"Port={ONION_PORT},unix:{target}", *(f"ClientAuthV3={public}" for public in clients)))
     streams = f"MaxStreams={MAX_STREAMS_PER_CIRCUIT}"
     work = (
         f"PoWDefensesEnabled=1 PoWQueueRate={POW_QUEUE_RATE_PER_SECOND} PoWQueueBurst={POW_QUEUE_BURST}"

@@ -5,15 +5,13 @@ A key file is written with mode 0600; who may read and write one that is there i
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from attrs import frozen
 
 from torfluxd.errors import OnionKeyError, SecretFileError
 from torfluxd.onion.key import OnionKey, read_key
-from torfluxd.secretfile import quoted, read_secret_file
+from torfluxd.secretfile import quoted, read_secret_file, write_new_secret_file
 
 __all__ = ["LoadedKey", "load_key_file", "new_key_file", "write_key_file"]
 
@@ -79,7 +77,7 @@ def write_key_file(path: Path, key: OnionKey) -> None:
     :raises OnionKeyError: if there is a file of this name already, which is left as it is, or if it cannot be written.
     """
     try:
-        _write_new(path, f"{key.hex()}\n".encode("ascii"))
+        write_new_secret_file(path, f"{key.hex()}\n".encode("ascii"))
     except FileExistsError:
         raise OnionKeyError(
             f"{path}: exists already, and a key is never overwritten; give another name, or move it away"
@@ -89,25 +87,3 @@ def write_key_file(path: Path, key: OnionKey) -> None:
             f"{path}: cannot be written ({error.strerror}); give a name in a directory that exists, that the user who "
             "runs this may write, and whose file system knows hard links"
         ) from None
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a file under a passing name, then link it, because a link, unlike a rename, never replaces a file."""
-    descriptor, passing = tempfile.mkstemp(dir=path.parent, prefix=".onion-key-")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.link(passing, path)
-    finally:
-        os.unlink(passing)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,8 +10,9 @@ The states, each owning what exists only in it::
 
 `Opening` owns the attempt to have a tor (start one, or connect to one). `Joining` waits until it has joined its
 network, `Publishing` until the directories have the onion service's descriptors; a tor without an onion service passes
-through at once. `Closing` waits until what was opened has ended, `Waiting` owns the timer before the next attempt.
-`Stopping` and `Restarting` wait for the end of what is under way. The machine never gives up by itself.
+through at once. `Up` keeps tor told who may reach a private one. `Closing` waits until what was opened has ended,
+`Waiting` owns the timer before the next attempt. `Stopping` and `Restarting` wait for the end of what is under way. The
+machine never gives up by itself.
 """
 
 from __future__ import annotations
@@ -243,6 +244,7 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
     def be_up(inputs: _Inputs, core: Lifecycle, held: _Held) -> _Held:
         core.attempts = 0
         core.was_up = True
+        _take_step(inputs, held.tor.keep(), held, lambda held: None)
         return held
 
     def begin_waiting(inputs: _Inputs, core: Lifecycle, failure: Failure | None = None) -> IDelayedCall:

@@ -108,11 +108,13 @@ _REPLIES: dict[int, tuple[type[SocksError], str]] = {
     0xF3: (SocksOnionRendezvousFailedError, "the onion service did not come to the rendezvous; try again"),
     0xF4: (
         SocksOnionClientAuthMissingError,
-        "the onion service is private; put the key that its owner gave you into tor's ClientOnionAuthDir",
+        "the onion service is private, and tor holds no key for it; put the file NAME.auth_private with a key that its"
+        " owner lets in into a directory, and name that in torrc: ClientOnionAuthDir DIR",
     ),
     0xF5: (
         SocksOnionClientAuthWrongError,
-        "the onion service is private, and does not take the key that tor holds for it; ask its owner for a new one",
+        "the onion service is private, and does not let in the key that tor holds for it, which was revoked or never"
+        " added; make a new one (NAME.auth_private in tor's ClientOnionAuthDir), and give its owner the public line",
     ),
     0xF6: (SocksOnionBadAddressError, "tor does not take the address for one of an onion service"),
     0xF7: (

@@ -21,10 +21,14 @@ from twisted.internet.interfaces import (
 )
 
 from torfluxd.errors import ControlError, ControlReplyError, TorError, TorStoppedError
+from torfluxd.onion.authorization import OwnAuthorization, hold_key, write_authorized_clients
+from torfluxd.onion.authorized import AuthorizedClients, keep_renewing
+from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.control import ControlConnection, connect_control
 from torfluxd.onion.descriptors import DescriptorWatch
 from torfluxd.onion.ephemeral import add_onion_commands, check_target
 from torfluxd.onion.key import OnionKey
+from torfluxd.onion.private_files import private_directory, write_private
 from torfluxd.onion.process import ProcessReactor, TorProcess, probe_tor
 from torfluxd.onion.torrc import OnionLines, TorAbilities, check_socket_path, read_version, torrc
 
@@ -54,9 +58,18 @@ class OpenTor(Protocol):
         """What becomes of the onion service's descriptors, or None when there is no onion service."""
 
     async def host(self) -> None:
-        """Make this tor host the onion service. Called once, when tor has joined its network.
+        """Make this tor host the onion service, and hold the key for a private one. Called once, when tor has joined
+        its network.
 
         :raises TorError: it does not.
+        """
+
+    async def keep(self) -> None:
+        """While this tor is up: let those in whom the directory of clients names, whenever it changes.
+
+        Returns at once where there is no such directory; else it ends by being cancelled.
+
+        :raises TorError: tor does not do so; then it must be let go, lest it let in who was revoked.
         """
 
     def when_lost(self) -> Deferred[str]:
@@ -83,6 +96,8 @@ class LaunchedTor:
     :param binary: the tor to run.
     :param onion: the key of the onion service to host, and the unix socket to which it leads; or None.
     :param socks_socket: where to open a SOCKS port, or None.
+    :param clients: who alone may reach the onion service; None for everybody.
+    :param client_auth: what opens a private onion service to this tor's own streams; None where none is private.
     :param options: further lines for the torrc.
     :param hear: called with each warning that tor logs.
     """
@@ -94,6 +109,8 @@ class LaunchedTor:
         binary: Path,
         *,
         onion: tuple[OnionKey, Path] | None = None,
+        clients: AuthorizedClients | None = None,
+        client_auth: PrivateLine | None = None,
         socks_socket: Path | None = None,
         options: tuple[str, ...] = (),
         hear: Callable[[str], None],
@@ -102,6 +119,8 @@ class LaunchedTor:
         self._directory = directory
         self._binary = binary
         self._onion = onion
+        self._clients = clients
+        self._client_auth = client_auth
         self._socks_socket = socks_socket
         self._options = options
         self._hear = hear
@@ -137,20 +156,34 @@ class LaunchedTor:
             if ended:
                 raise TorStoppedError(process.how_it_ended) from None
             raise
-        return _Launched(self._reactor, process, control, watch)
+        return _Launched(
+            self._reactor,
+            process,
+            control,
+            watch,
+            OwnAuthorization(control, self._onion_directory, self._clients, self._hear) if self._clients else None,
+            self._client_auth,
+        )
+
+    @property
+    def _onion_directory(self) -> Path:
+        return self._directory / "onion"
 
     def _write_files(self, abilities: TorAbilities) -> Path:
         for socket in (self._control_socket, self._socks_socket, self._onion and self._onion[1]):
             if socket:
                 check_socket_path(socket)
-        _private_directory(self._directory)
+        private_directory(self._directory)
         lines = None
         if self._onion:
             key, target = self._onion
-            lines = OnionLines(directory=self._directory / "onion", target=target)
-            _private_directory(lines.directory)
-            _write_private(lines.directory / "hs_ed25519_secret_key", key.tor_secret_file())
-            _write_private(lines.directory / "hs_ed25519_public_key", key.tor_public_file())
+            lines = OnionLines(directory=self._onion_directory, target=target)
+            private_directory(lines.directory)
+            write_private(lines.directory / "hs_ed25519_secret_key", key.tor_secret_file())
+            write_private(lines.directory / "hs_ed25519_public_key", key.tor_public_file())
+            if self._clients:
+                self._clients.look()
+            write_authorized_clients(lines.directory, self._clients)
         path = self._directory / "torrc"
         text = torrc(
             data_directory=self._directory,
@@ -161,7 +194,7 @@ class LaunchedTor:
             onion=lines,
             options=self._options,
         )
-        _write_private(path, text.encode())
+        write_private(path, text.encode())
         return path
 
 
@@ -169,15 +202,30 @@ class _Launched:
     """A tor that we launched."""
 
     def __init__(
-        self, clock: IReactorTime, process: TorProcess, control: ControlConnection, watch: DescriptorWatch | None
+        self,
+        clock: IReactorTime,
+        process: TorProcess,
+        control: ControlConnection,
+        watch: DescriptorWatch | None,
+        authorization: OwnAuthorization | None,
+        client_auth: PrivateLine | None,
     ) -> None:
         self._clock = clock
         self._process = process
         self.control = control
         self.descriptors = watch
+        self._authorization = authorization
+        self._client_auth = client_auth
 
     async def host(self) -> None:
-        """Nothing to do: the torrc says it."""
+        """The torrc says it; only a key is not for the disk. As :meth:`OpenTor.host`."""
+        if self._client_auth is not None:
+            await hold_key(self.control, self._client_auth)
+
+    async def keep(self) -> None:
+        """As :meth:`OpenTor.keep`."""
+        if self._authorization is not None:
+            await keep_renewing(self._authorization.clients, self._clock, self._authorization.renew)
 
     def when_lost(self) -> Deferred[str]:
         """As :meth:`OpenTor.when_lost`: the process ended, or its control connection did.
@@ -225,6 +273,9 @@ class RunningTor:
     :param endpoint: its control port.
     :param where: how errors name that.
     :param onion: the key of the onion service to host, and the unix socket to which it leads; or None.
+    :param clients: who alone may reach the onion service; None for everybody.
+    :param client_auth: what opens a private onion service to this tor's streams, those of its other users among them;
+        it keeps that until it ends. None where none is private.
     :param hear: called with each warning about this tor.
     """
 
@@ -235,12 +286,16 @@ class RunningTor:
         where: str,
         *,
         onion: tuple[OnionKey, Path] | None = None,
+        clients: AuthorizedClients | None = None,
+        client_auth: PrivateLine | None = None,
         hear: Callable[[str], None],
     ) -> None:
         self._clock = clock
         self._endpoint = endpoint
         self._where = where
         self._onion = onion
+        self._clients = clients
+        self._client_auth = client_auth
         self._hear = hear
 
     async def open(self) -> OpenTor:
@@ -255,7 +310,9 @@ class RunningTor:
             raise
         for warning in version_warnings(read_version(control.tor_version)):
             self._hear(warning)
-        return _Attached(control, watch, self._onion, self._hear)
+        if self._clients:
+            self._clients.look()
+        return _Attached(self._clock, control, watch, self._onion, self._clients, self._client_auth, self._hear)
 
 
 class _Attached:
@@ -263,22 +320,32 @@ class _Attached:
 
     def __init__(
         self,
+        clock: IReactorTime,
         control: ControlConnection,
         watch: DescriptorWatch | None,
         onion: tuple[OnionKey, Path] | None,
+        clients: AuthorizedClients | None,
+        client_auth: PrivateLine | None,
         hear: Callable[[str], None],
     ) -> None:
+        self._clock = clock
         self.control = control
         self.descriptors = watch
         self._onion = onion
+        self._clients = clients
+        self._client_auth = client_auth
         self._hear = hear
 
     async def host(self) -> None:
         """Add the onion service; it lives as long as the control connection. As :meth:`OpenTor.host`."""
-        if self._onion is None:
-            return
-        key, target = self._onion
-        commands = add_onion_commands(key, target, read_version(self.control.tor_version))
+        if self._client_auth is not None:
+            await hold_key(self.control, self._client_auth)
+        if self._onion is not None:
+            await self._add(*self._onion)
+
+    async def _add(self, key: OnionKey, target: Path) -> None:
+        clients = self._clients.keys if self._clients else ()
+        commands = add_onion_commands(key, target, read_version(self.control.tor_version), clients)
         for command in commands:
             try:
                 await self.control.command(command.text, secrets=command.secrets)
@@ -288,6 +355,24 @@ class _Attached:
                 self._hear(f"this tor ({self.control.tor_version}) does not know {command.offers}: doing without")
             else:
                 return
+
+    async def keep(self) -> None:
+        """As :meth:`OpenTor.keep`."""
+        if self._clients is not None and self._onion is not None:
+            await keep_renewing(self._clients, self._clock, self._renew)
+
+    async def _renew(self) -> None:
+        """Take the onion service away and add it again, because tor has no other way to change its clients.
+
+        Between the two are some milliseconds, in which a new stream on an open circuit would be refused. Open circuits
+        and their streams stay. New circuits find new introduction points when they are published, a second or two
+        later; tor waits for them, and no attempt fails. A client that was revoked keeps the circuits that it has.
+        (Tried on tor 0.4.9.11.)
+        """
+        assert self._onion is not None
+        key, target = self._onion
+        await self.control.command(f"DEL_ONION {key.address.name}")
+        await self._add(key, target)
 
     def when_lost(self) -> Deferred[str]:
         """As :meth:`OpenTor.when_lost`."""
@@ -326,20 +411,3 @@ def version_warnings(version: tuple[int, ...]) -> tuple[str, ...]:
         f"tor {'.'.join(map(str, version))} is older than {'.'.join(map(str, CLIENT_SAFE_SINCE))}, which mends faults"
         " that concern onion services: please update it",
     )
-
-
-def _private_directory(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.chmod(0o700)
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file that only we may read, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from random import SystemRandom
 
 from attrs import frozen
@@ -22,7 +23,9 @@ from torfluxd.influx.line import FieldValue, encode
 from torfluxd.influx.post import AgentPoster
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import InfluxdbUrl, parse_influxdb_url
-from torfluxd.onion.address import parse_onion_address
+from torfluxd.onion.address import OnionAddress, parse_onion_address
+from torfluxd.onion.client_key import ClientKey, PrivateLine
+from torfluxd.onion.client_keyfile import load_client_key_file
 from torfluxd.onion.socks import OPEN_TIMEOUT_SECONDS
 from torfluxd.reporter.privacy import departures, unique_stamps
 from torfluxd.reporter.tor import GivenSocks, SocksAgent, SocksSource
@@ -120,6 +123,10 @@ class Reporter(Service):
     :param retention_policy: 1.x's retention policy, or None for the database's default.
     :param socks: where tor's SOCKS port is: an endpoint, its description (`unix:/run/tor/socks`,
         `tcp:127.0.0.1:9050`) or a :class:`~torfluxd.reporter.tor.SocksSource`; None for tor's default port.
+    :param client_key: for a private onion service, the file with the key that its owner lets in (`NAME.auth_private`,
+        made by `torfluxd key client new`), or the key; `socks` must then be a
+        :class:`~torfluxd.reporter.tor_socks.TorSocks`, which can hand it to tor. None where tor has the key already
+        (`ClientOnionAuthDir`), and where everybody is let in.
     :param agent: a way of your own to the onion service, in place of `socks`. Then it is yours to fail closed: an
         agent that does not know onion addresses looks them up in the DNS.
     :param reactor: for timers and connections; None for the one that runs when the reporter is started.
@@ -130,6 +137,7 @@ class Reporter(Service):
     :param chance: a number from 0 to 1, evenly spread: for the moments at which reports leave, and the waits.
     :param backoff: the waits after failed attempts.
     :raises SettingsError: one of these cannot be used; the text says which, and why.
+    :raises ClientKeyError: `client_key` cannot be read.
     :raises OnionAddressError: the host of `onion_url` is not a v3 onion address, checksum and all.
     """
 
@@ -140,6 +148,7 @@ class Reporter(Service):
         *,
         retention_policy: str | None = None,
         socks: IStreamClientEndpoint | SocksSource | str | None = None,
+        client_key: ClientKey | Path | str | None = None,
         agent: IAgent | None = None,
         reactor: IReactorTime | None = None,
         interval_seconds: float = INTERVAL_SECONDS,
@@ -159,11 +168,15 @@ class Reporter(Service):
             )
         if agent is not None and socks is not None:
             raise SettingsError("socks and agent: expected one of them, got both")
+        if agent is not None and client_key is not None:
+            raise SettingsError("client_key and agent: the agent's own tor must hold the key; leave client_key out")
         self._url = _parse_onion_url(onion_url)
         self._destination = Destination(database, retention_policy)
         self._agent = agent
         # With an agent of the application's own this one only stands by: it does nothing until it is asked.
         self._source = _source(DEFAULT_SOCKS if socks is None else socks)
+        if client_key is not None:
+            self._source.hold_key(_client_auth(client_key, parse_onion_address(self._url.host)))
         self._reactor = reactor
         self._moments = departures(interval_seconds, chance)
         self._stop_seconds = stop_seconds
@@ -312,6 +325,22 @@ def _source(where: IStreamClientEndpoint | SocksSource | str) -> SocksSource:
     if isinstance(where, str) or IStreamClientEndpoint.providedBy(where):
         return GivenSocks(where)
     return where
+
+
+def _client_auth(key: ClientKey | Path | str, address: OnionAddress) -> PrivateLine:
+    """Find the key for a private onion service.
+
+    :raises SettingsError: the file holds the key for another one.
+    :raises ClientKeyError: the file cannot be used.
+    """
+    if isinstance(key, ClientKey):
+        return PrivateLine(address, key)
+    loaded = load_client_key_file(Path(key))
+    for warning in loaded.warnings:
+        _log.warn("{warning}", warning=warning)
+    if loaded.line.address != address:
+        raise SettingsError(f"client_key: {key} is for another onion service than the one in onion_url")
+    return loaded.line
 
 
 def _parse_onion_url(text: str) -> InfluxdbUrl:

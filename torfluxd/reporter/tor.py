@@ -12,9 +12,10 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from torfluxd.errors import SettingsError
+from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.onion_agent import OnionAgent
 
-__all__ = ["GivenSocks", "SocksAgent", "SocksSource"]
+__all__ = ["GivenSocks", "SocksAgent", "SocksSource", "check_description"]
 
 
 class SocksSource(Protocol):
@@ -24,6 +25,12 @@ class SocksSource(Protocol):
         """The reporter starts: begin what takes its time. Never raises: what fails is told by `socks_endpoint`.
 
         It may come when the source has started already: a reporter can be started again before it has stopped.
+        """
+
+    def hold_key(self, client_auth: PrivateLine) -> None:
+        """The onion service is private: have tor hold this key for it. Called before the first start, if at all.
+
+        :raises SettingsError: nobody can hand this tor a key; the text says what to do instead.
         """
 
     def socks_endpoint(self) -> Deferred[IStreamClientEndpoint]:
@@ -47,9 +54,19 @@ class GivenSocks:
 
     def __init__(self, where: IStreamClientEndpoint | str) -> None:
         if isinstance(where, str):
-            _check_description(where)
+            check_description("socks", where)
         self._where = where
         self._endpoint: IStreamClientEndpoint | None = None
+
+    def hold_key(self, client_auth: PrivateLine) -> None:
+        """Refuse: a SOCKS port takes no keys.
+
+        :raises SettingsError: always.
+        """
+        raise SettingsError(
+            "client_key: a SOCKS port takes no keys; put the file NAME.auth_private into a directory, which torrc names"
+            " in a line ClientOnionAuthDir DIR, and leave client_key out; or let socks be a TorSocks"
+        )
 
     def start(self, reactor: IReactorTime) -> None:
         """Make the endpoint; nothing is opened."""
@@ -65,9 +82,10 @@ class GivenSocks:
         return succeed(None)
 
 
-def _check_description(description: str) -> None:
+def check_description(name: str, description: str) -> None:
     """Find a mistake where it was made, and not when the reporter starts.
 
+    :param name: of the parameter, for the error.
     :raises SettingsError: it is not the description of a unix socket or a TCP port.
     """
     try:
@@ -76,7 +94,7 @@ def _check_description(description: str) -> None:
         clientFromString(None, description)  # only reads: no reactor is needed before it connects
     except (TypeError, ValueError, LookupError) as error:
         raise SettingsError(
-            f"socks: expected unix:/run/tor/socks or tcp:127.0.0.1:9050, for example, got {description!r}"
+            f"{name}: expected unix:/run/tor/{name} or tcp:127.0.0.1:9050, for example, got {description!r}"
         ) from error
 
 
