@@ -15,7 +15,7 @@ The protocol is `control-spec <https://spec.torproject.org/control-spec/>`_.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import cast
 
@@ -100,6 +100,7 @@ class ControlConnection:
         self._protocol = protocol
         self._clock = clock
         self._lost = False
+        self._secrets: set[str] = set()
         self._waiting: list[Deferred[None]] = []
         self.tor_version = str(protocol.version).split()[0]
         protocol.when_disconnected().addErrback(self._connection_lost)
@@ -127,16 +128,17 @@ class ControlConnection:
         """Send one command and wait for its reply.
 
         :param text: the command line, without its line ending.
-        :param secrets: the parts of `text` that no error may repeat.
+        :param secrets: the parts of `text` that no error may repeat, of this command or of a later one.
         :returns: the reply's lines without their codes, joined by newlines, without the closing `OK`.
         :raises ControlReplyError: tor refused it; `code` is its status code.
         :raises ControlTimeoutError: there was no reply within `COMMAND_DEADLINE_SECONDS`; the connection is ended.
         :raises ControlLostError: the connection ended, before or while the command was under way.
         """
         name = text.split(" ", 1)[0]
+        self._secrets.update(secrets)  # for every answer from now on, as it need not be this one that repeats them
         if self._lost:
             raise ControlLostError(f"the control connection to tor was lost before {name} could be sent")
-        return await self._answered(name, self._protocol.queue_command(text), secrets)
+        return await self._answered(name, self._protocol.queue_command(text))
 
     async def listen(self, event: str, take: Callable[[str], None]) -> None:
         """Subscribe to one kind of event (`HS_DESC`, `STATUS_CLIENT`, ...) for as long as the connection lives.
@@ -153,13 +155,13 @@ class ControlConnection:
             with self._log.failuresHandled("while taking a {event} event of tor", event=event):
                 take(data)
 
-        await self._answered("SETEVENTS", self._protocol.add_event_listener(event, guarded), ())
+        await self._answered("SETEVENTS", self._protocol.add_event_listener(event, guarded))
 
-    async def _answered(self, name: str, reply: Deferred[str], secrets: tuple[str, ...]) -> str:
+    async def _answered(self, name: str, reply: Deferred[str]) -> str:
         try:
             return await reply.addTimeout(COMMAND_DEADLINE_SECONDS, self._clock)
         except TorProtocolError as error:
-            text = _hide(str(error.text).strip(), secrets)
+            text = _hide(str(error.text).strip(), self._secrets)
             raise ControlReplyError(f"tor refused {name}: {error.code} {text}", int(error.code)) from None
         except defer.TimeoutError:
             self.close()
@@ -174,9 +176,9 @@ class ControlConnection:
             raise ControlLostError(f"the control connection to tor was lost during {name}") from None
 
 
-def _hide(text: str, secrets: tuple[str, ...]) -> str:
+def _hide(text: str, secrets: Collection[str]) -> str:
     """Tor's words, fit for an error: on one line, of bounded length, without secrets."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "[hidden]")
     return " ".join(text.split())[:_LONGEST_REPLY_TEXT]
 
