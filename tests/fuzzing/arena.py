@@ -198,16 +198,17 @@ class Arena:
             self._broken.append(f"logged: {event.get('kind') or event.get('log_failure') or event.get('log_format')}")
 
     def send(
-        self, data: bytes, door: Door = Door.HTTP, said: Said = Said.STORED, piece: int = 0, at: int = 0
+        self, data: bytes, door: Door = Door.HTTP, said: Said | bytes = Said.STORED, piece: int = 0, at: int = 0
     ) -> Outcome:
         """Let one stranger come, send and leave.
 
         :param data: what he sends; for `Door.LINES` the body of his write.
-        :param said: what InfluxDB says to every write of his.
+        :param said: what InfluxDB says to every write of his; no bytes: it hangs up.
         :param piece: how many bytes arrive at a time; 0: all.
         :param at: with `Door.LINES`, which of `targets` he writes to.
         """
         self._requests, self._broken = [], []
+        said = said if isinstance(said, bytes) else said.value
         visit = self._enter(door)
         if door is Door.LINES:
             target = targets[at % len(targets)]
@@ -228,7 +229,7 @@ class Arena:
         visit.protocol.makeConnection(visit)
         return visit
 
-    def _go_on(self, said: Said) -> None:
+    def _go_on(self, said: bytes) -> None:
         """Let InfluxDB answer, and what was put off for a moment be done, until nothing is left."""
         reactor = self._reactor
         for _ in range(TURNS):
@@ -238,7 +239,7 @@ class Arena:
                 return
             reactor.advance(0)
 
-    def _answer(self, said: Said) -> None:
+    def _answer(self, said: bytes) -> None:
         asking = True
         while asking:
             asking = False
@@ -250,8 +251,8 @@ class Arena:
                 wire.clear()
                 self._requests.append(request)
                 self._broken += faults_of(request)
-                if said.value:
-                    wire.protocol.dataReceived(said.value)
+                if said:
+                    wire.protocol.dataReceived(said)
                 else:
                     wire.loseConnection()
         if any(wire.gone for wire in self._reactor.wires):
