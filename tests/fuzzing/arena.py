@@ -24,12 +24,16 @@ from tests.fuzzing.allowed import faults_of
 from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.circuits import CircuitFactory
 from torfluxd.gateway.front import Front
+from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.site import InfluxdbSite
 from torfluxd.influx.url import parse_influxdb_url
 
 __all__ = ["Arena", "Door", "Outcome", "Said", "targets"]
 
 _ADDRESS = IPv4Address("TCP", "127.0.0.1", 8086)
+
+_ANY_TIME_SECONDS = 7e9
+"""So old, or so far ahead, points may be, nearly as InfluxDB itself allows: their times are not what decides here."""
 
 TURNS = 100
 """How often a stranger's data are gone on with, 32 requests each time: a mutation may have hundreds."""
@@ -182,7 +186,8 @@ class Arena:
 
     def __init__(self) -> None:
         self._reactor = _Reactor()
-        site = InfluxdbSite(self._reactor, parse_influxdb_url("http://127.0.0.1:8086"))
+        rules = LineRules(max_age_seconds=_ANY_TIME_SECONDS, max_ahead_seconds=_ANY_TIME_SECONDS)
+        site = InfluxdbSite(self._reactor, parse_influxdb_url("http://127.0.0.1:8086"), rules=rules)
         self._front = Front(site, Bounds(), self._reactor)
         self._circuits = CircuitFactory(self._front.build)
         self._requests: list[bytes] = []
