@@ -37,7 +37,8 @@ lint: venv ## ruff and mypy
 unit: setup ## the quick half of the tests: all but those over a whole Tor network
 	$(PYTEST) --ignore tests/end_to_end $(ARGS)
 
-torture: setup test-floors ## the long runs: many keys, many kills, the oldest dependencies
+torture: test-floors ## the long runs: many keys, many kills, millions of mutations, the oldest dependencies
+	@scripts/setup torture
 	$(PYTEST) -m torture -s $(ARGS)
 
 test-floors: setup ## the unit tests with the oldest dependencies that pyproject.toml allows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -44,6 +45,7 @@ dir = "{directory}/meta"
 dir = "{directory}/data"
 wal-dir = "{directory}/wal"
 query-log-enabled = false
+{data_options}
 
 [monitor]
 store-enabled = false
@@ -92,11 +94,11 @@ class Influxd:
     :ivar login: with which requests are made from then on: the name of a user, and the password.
     """
 
-    def __init__(self, http_options: str = "") -> None:
+    def __init__(self, http_options: str = "", data_options: str = "") -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="influxd-"))
         self.port = 0
         self.login: tuple[str, str] | None = None
-        self._http_options = http_options
+        self._options = {"http_options": http_options, "data_options": data_options}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -109,6 +111,17 @@ class Influxd:
         """All that it has logged, over all its lives."""
         return (self.directory / "log").read_text("utf-8", "replace")
 
+    @property
+    def accesses(self) -> list[str]:
+        """The lines of its log about requests: `POST /write?db=telemetry HTTP/1.1` and what else it says of each."""
+        return [line for line in self.log.splitlines() if line.startswith("[httpd] ")]
+
+    def resident_bytes(self) -> int:
+        """How much memory it holds now."""
+        assert self._process is not None
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     # Its life.
 
     def start(self) -> None:
@@ -117,9 +130,7 @@ class Influxd:
         if shutil.which("influxd") is None:
             raise AssertionError("this test needs influxd, which is not installed: apt-get install influxdb")
         config = self.directory / "influxdb.conf"
-        config.write_text(
-            _CONFIG.format(directory=self.directory, port=self.port, http_options=self._http_options), "utf-8"
-        )
+        config.write_text(_CONFIG.format(directory=self.directory, port=self.port, **self._options), "utf-8")
         with (self.directory / "log").open("ab") as log:
             # setpriv: the kernel kills it if this process is killed.
             command = ["setpriv", "--pdeathsig", "KILL", "influxd", "-config", str(config)]
@@ -221,13 +232,14 @@ class Influxd:
         return max(series[0]["values"][0][1:]) if series else 0
 
 
-def start_influxd(case: unittest.TestCase, http_options: str = "") -> Influxd:
+def start_influxd(case: unittest.TestCase, http_options: str = "", data_options: str = "") -> Influxd:
     """Start an influxd that ends, and leaves nothing behind, when the test does, however it ends.
 
     :param case: the test.
     :param http_options: further lines for the `[http]` section of its configuration.
+    :param data_options: the same for its `[data]` section.
     """
-    influxd = Influxd(http_options)
+    influxd = Influxd(http_options, data_options)
     case.addCleanup(influxd.close)
     influxd.start()
     return influxd

@@ -50,6 +50,17 @@ class ReadSaidTests(SynchronousTestCase):
             Said(False, "", "partial write: why", lines),
         )
 
+    def test_half_a_pair(self) -> None:
+        """Half of a surrogate pair, which JSON can hold and UTF-8 cannot, keeps no writer from his answer."""
+        for error in (
+            {"error": "why \ud800"},
+            {"code": "\udfff", "message": "why \ud800"},
+            {"error": "partial write of line protocol occurred", "data": [{"error_message": "why \ud800"}]},
+        ):
+            said = self.said(error)
+            assert said is not None
+            self.assertIn(b"why ?", (said.text + said.code).encode("utf-8"))
+
     def test_nothing_said(self) -> None:
         """What is in no shape of InfluxDB's says nothing."""
         for body in (b"", b"404 page not found\n", b"<html>", b"{}", b"[]", b'"error"', b'{"error":1}', b"\xff"):

@@ -155,6 +155,16 @@ class CommandTests(ControlCase):
             "tor refused ADD_ONION: 513 Bad key [hidden]", str(self.failureResultOf(reply, ControlReplyError).value)
         )
 
+    def test_no_later_refusal_repeats_a_secret(self) -> None:
+        """Should tor repeat a key in its answer to anything else, later on, our error does not."""
+        control = self.connected()
+        added = self.sent(control, f"ADD_ONION {SECRET}", secrets=(SECRET,))
+        self.port.replies["SETEVENTS"] = f"552 Unrecognized {SECRET}\r\n".encode()
+        listening = Deferred.fromCoroutine(control.listen("HS_DESC", print))
+        self.port.pump()
+        self.successResultOf(added)
+        self.assertNotIn(SECRET, str(self.failureResultOf(listening, ControlReplyError).value))
+
     def test_a_command_has_a_deadline(self) -> None:
         """A tor that does not answer is given up at the deadline, and so is the connection."""
         control = self.connected()

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.onion.hostile_control import ControlPort
 from torfluxd.errors import ControlRefusedError, ControlReplyError, SocketPathError, TorError
+from torfluxd.onion.control import COMMAND_DEADLINE_SECONDS
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.lifecycle import UPLOADS_SECONDS
 from torfluxd.onion.service import TorService
@@ -171,6 +172,17 @@ class NotComingUpTests(TorServiceCase):
         up = self.start()
         self.port.hang_up()
         self.failureResultOf(up, TorError)
+
+    def test_a_tor_that_hangs_is_told(self) -> None:
+        """A tor that never answers ADD_ONION is told at the deadline, without a traceback, and tried again."""
+        self.port.replies["ADD_ONION"] = None
+        up = self.start()
+        self.clock.advance(COMMAND_DEADLINE_SECONDS)
+        self.failureResultOf(up, TorError)
+        self.clock.advance(10)
+        self.port.pump()
+        self.assertEqual(2, len(self.sent("ADD_ONION")))
+        self.service.stopService()
 
     def test_a_target_that_tor_cannot_hold_is_refused_early(self) -> None:
         """A socket path with a space, which ADD_ONION cannot hold, is refused before tor is asked."""

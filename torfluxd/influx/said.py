@@ -80,17 +80,24 @@ def _read_json(body: bytes) -> Said | None:
         return None
     if isinstance(error.get("message"), str):
         code = error.get("code")
-        return Said(False, code if isinstance(code, str) else "", error["message"].removeprefix(_V2_PREAMBLE))
+        return Said(
+            False, _text(code) if isinstance(code, str) else "", _text(error["message"]).removeprefix(_V2_PREAMBLE)
+        )
     if not isinstance(error.get("error"), str):
         return None
     if "data" not in error:
-        return Said(True, "", error["error"])
-    return _from_v3(error["error"], error["data"])
+        return Said(True, "", _text(error["error"]))
+    return _from_v3(_text(error["error"]), error["data"])
+
+
+def _text(value: object) -> str:
+    """Text out of JSON, which can hold half of a surrogate pair, as no UTF-8 can: a question mark stands for that."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _from_v3(text: str, data: Any) -> Said:
     lines = tuple(
-        SaidLine(str(line.get("original_line", "")), str(line["error_message"]))
+        SaidLine(_text(line.get("original_line", "")), _text(line["error_message"]))
         for line in (data if isinstance(data, list) else [data])
         if isinstance(line, dict) and "error_message" in line
     )

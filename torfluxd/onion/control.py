@@ -5,8 +5,8 @@ up for faults found in txtorcon 26.6:
 
 * after a lost connection the second and later commands never end: here every command has a deadline, and a lost
   connection refuses commands at once;
-* the error of a command cut off by a lost connection holds the whole command, a private key included: here it is
-  replaced, never chained;
+* the error of a command cut off by a lost connection holds the whole command, a private key included, and so does its
+  log: here that error is replaced, never chained, and txtorcon is never told a secret, only a word that stands for it;
 * a reply that is not the control protocol raises out of the reactor with a traceback: here it ends the connection.
 
 The protocol is `control-spec <https://spec.torproject.org/control-spec/>`_.
@@ -15,14 +15,14 @@ The protocol is `control-spec <https://spec.torproject.org/control-spec/>`_.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ITCPTransport, ITransport
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -54,8 +54,33 @@ _COOKIE_BYTES = 32
 _NOT_TOR = "what answers at the control port does not speak tor's control protocol"
 
 
+class _Revealing:
+    """A transport that puts each secret in the place of the word that stands for it.
+
+    :ivar secrets: the words, with their secrets.
+    """
+
+    def __init__(self, transport: ITransport) -> None:
+        self._transport = transport
+        self.secrets: dict[bytes, bytes] = {}
+
+    def write(self, data: bytes) -> None:
+        """Send a command."""
+        for word, secret in self.secrets.items():
+            data = data.replace(word, secret)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _Protocol(TorControlProtocol):  # type: ignore[misc]  # txtorcon has no types
     """txtorcon's protocol, made safe against replies that are not replies."""
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """Begin, with a transport that knows the secrets."""
+        self.revealing = _Revealing(transport)
+        super().makeConnection(self.revealing)
 
     def lineReceived(self, line: bytes) -> None:
         """Take one line; one that the protocol does not allow ends the connection."""
@@ -83,6 +108,15 @@ class _Protocol(TorControlProtocol):  # type: ignore[misc]  # txtorcon has no ty
         """End the connection at once."""
         cast(ITCPTransport, self.transport).abortConnection()
 
+    def hide(self, text: str, secrets: Collection[str]) -> str:
+        """Put a word in the place of each secret in a command, which becomes the secret again on its way out."""
+        known = self.revealing.secrets
+        for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
+            word = f"{{secret {len(known)}}}"
+            known[word.encode("ascii")] = secret.encode("ascii")
+            text = text.replace(secret, word)
+        return text
+
     garbled = False
 
 
@@ -100,6 +134,7 @@ class ControlConnection:
         self._protocol = protocol
         self._clock = clock
         self._lost = False
+        self._secrets: set[str] = set()
         self._waiting: list[Deferred[None]] = []
         self.tor_version = str(protocol.version).split()[0]
         protocol.when_disconnected().addErrback(self._connection_lost)
@@ -127,16 +162,17 @@ class ControlConnection:
         """Send one command and wait for its reply.
 
         :param text: the command line, without its line ending.
-        :param secrets: the parts of `text` that no error may repeat.
+        :param secrets: the parts of `text` that no error may repeat, of this command or of a later one.
         :returns: the reply's lines without their codes, joined by newlines, without the closing `OK`.
         :raises ControlReplyError: tor refused it; `code` is its status code.
         :raises ControlTimeoutError: there was no reply within `COMMAND_DEADLINE_SECONDS`; the connection is ended.
         :raises ControlLostError: the connection ended, before or while the command was under way.
         """
         name = text.split(" ", 1)[0]
+        self._secrets.update(secrets)  # for every answer from now on, as it need not be this one that repeats them
         if self._lost:
             raise ControlLostError(f"the control connection to tor was lost before {name} could be sent")
-        return await self._answered(name, self._protocol.queue_command(text), secrets)
+        return await self._answered(name, self._protocol.queue_command(self._protocol.hide(text, secrets)))
 
     async def listen(self, event: str, take: Callable[[str], None]) -> None:
         """Subscribe to one kind of event (`HS_DESC`, `STATUS_CLIENT`, ...) for as long as the connection lives.
@@ -153,13 +189,13 @@ class ControlConnection:
             with self._log.failuresHandled("while taking a {event} event of tor", event=event):
                 take(data)
 
-        await self._answered("SETEVENTS", self._protocol.add_event_listener(event, guarded), ())
+        await self._answered("SETEVENTS", self._protocol.add_event_listener(event, guarded))
 
-    async def _answered(self, name: str, reply: Deferred[str], secrets: tuple[str, ...]) -> str:
+    async def _answered(self, name: str, reply: Deferred[str]) -> str:
         try:
             return await reply.addTimeout(COMMAND_DEADLINE_SECONDS, self._clock)
         except TorProtocolError as error:
-            text = _hide(str(error.text).strip(), secrets)
+            text = _hide(str(error.text).strip(), self._secrets)
             raise ControlReplyError(f"tor refused {name}: {error.code} {text}", int(error.code)) from None
         except defer.TimeoutError:
             self.close()
@@ -174,9 +210,9 @@ class ControlConnection:
             raise ControlLostError(f"the control connection to tor was lost during {name}") from None
 
 
-def _hide(text: str, secrets: tuple[str, ...]) -> str:
+def _hide(text: str, secrets: Collection[str]) -> str:
     """Tor's words, fit for an error: on one line, of bounded length, without secrets."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "[hidden]")
     return " ".join(text.split())[:_LONGEST_REPLY_TEXT]
 

@@ -45,14 +45,17 @@ class _Held:
 
     :ivar step: the step that it is taken through; cancelled when the tor is let go.
     :ivar lost: fires when the tor is of no more use; cancelled likewise.
+    :ivar gone: it is let go, and how its step ends concerns nobody any more.
     """
 
     tor: OpenTor
     step: Deferred[None] = field(factory=lambda: succeed(None))
     lost: Deferred[None] = field(factory=lambda: succeed(None))
+    gone: bool = False
 
     def let_go(self) -> Deferred[None]:
         """Leave it, and fire when what was opened has ended."""
+        self.gone = True
         self.step.cancel()
         self.lost.cancel()
         return Deferred.fromCoroutine(self.tor.close())
@@ -215,7 +218,8 @@ def _take_step(
     """Begin a step; its end is an input, unless the tor is let go before."""
 
     def failed(failure: Failure) -> None:
-        if failure.check(CancelledError) is None:
+        # A step that closes the connection by itself, at a deadline, is let go in the middle, and fails afterwards.
+        if failure.check(CancelledError) is None and not held.gone:
             inputs._failed(failure)
 
     held.step = Deferred.fromCoroutine(coroutine)

@@ -1,0 +1,1 @@
+"""Attacks that succeed against a stock influxd, and what they come to at the gateway before it."""

@@ -1,0 +1,1 @@
+"""Bytes that nobody would send, sent to the gateway in memory."""
