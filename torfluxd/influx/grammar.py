@@ -14,7 +14,7 @@ import re2
 
 from torfluxd.influx.dialect import Precision
 from torfluxd.influx.line import MAX_INTEGER, MAX_TIME_NS, MAX_UNSIGNED, MIN_INTEGER
-from torfluxd.influx.parts import FieldKind
+from torfluxd.influx.pieces import FieldKind
 from torfluxd.influx.rules import RULES, Rules
 from torfluxd.influx.stamp import NANOSECONDS
 

@@ -6,13 +6,13 @@ Nothing is unescaped here but by :func:`plain_name`: what is put together again 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal
 
 from attrs import define, field
 
-from torfluxd.influx.parts import FieldKind
-
 __all__ = [
+    "FIELD_KINDS",
+    "FieldKind",
     "Pieces",
     "field_names",
     "kind_of",
@@ -21,6 +21,11 @@ __all__ = [
     "take_apart",
     "take_series",
 ]
+
+FieldKind = Literal["float", "integer", "unsigned", "string", "boolean"]
+"""The type of a field. InfluxDB 1.x knows no unsigned integers."""
+
+FIELD_KINDS: Final[tuple[FieldKind, ...]] = ("float", "integer", "unsigned", "string", "boolean")
 
 _MEASUREMENT = re.compile(rb"[^, \\]*+(?:\\.[^, \\]*+)*+")
 _TAG = re.compile(rb",([^=\\]*+(?:\\.[^=\\]*+)*+)=([^, \\]*+(?:\\.[^, \\]*+)*+)")

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, cast, get_args
 from attrs import frozen
 
 from torfluxd.errors import SettingsError
-from torfluxd.influx.parts import FIELD_KINDS, FieldKind
+from torfluxd.influx.pieces import FIELD_KINDS, FieldKind
 from torfluxd.settings.nearest import no_such
 from torfluxd.settings.option import LARGEST_COUNT, shown
 from torfluxd.settings.toml import written_key

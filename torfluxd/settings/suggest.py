@@ -14,7 +14,8 @@ from typing import Final
 from attrs import define, field, frozen
 
 from torfluxd.influx.check import BadLine, check
-from torfluxd.influx.parts import FieldKind, split_line
+from torfluxd.influx.parts import split_line
+from torfluxd.influx.pieces import FieldKind
 from torfluxd.settings.sample import written_field, written_tag
 from torfluxd.settings.schema import FieldType, TagRule, name_fault
 from torfluxd.settings.toml import written_key
