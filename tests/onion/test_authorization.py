@@ -87,7 +87,7 @@ class RunningTorTests(SynchronousTestCase):
     def assert_lets_in(self, command: str, *keys: str) -> None:
         """A command asks for an onion service that lets in these, and nobody else."""
         words = command.split()
-        self.assertIn("Flags=DiscardPK,V3Auth", words)
+        self.assertIn("Flags=DiscardPK,MaxStreamsCloseCircuit,V3Auth", words)
         asked = {word.partition("=")[2] for word in words if word.startswith("ClientAuthV3=")}
         self.assertEqual(asked, set(keys))
 
