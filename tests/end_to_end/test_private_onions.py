@@ -148,12 +148,12 @@ class OwnTorTests(PrivateOnionCase):
         one's writes go on meanwhile, on open connections and on new circuits.
         """
         gateway = self.start("--tor-binary", str(private_network().tor_binary))
-        alice, bob, _ = await self.only_clients_get_in()
+        alice, _, stranger = await self.only_clients_get_in()
         (self.clients / "bob.auth").unlink()
         await self.write_until(alice, gateway, "1 revoked")
-        await bob.forget()
-        await hand_over(bob.control, PrivateLine(self.onion_key.address, self.keys["bob"]))
-        await self.assert_kept_out(bob, SocksOnionClientAuthWrongError)
+        await stranger.forget()
+        await hand_over(stranger.control, PrivateLine(self.onion_key.address, self.keys["bob"]))
+        await self.assert_kept_out(stranger, SocksOnionClientAuthWrongError)
 
         path = self.directory / "carol.auth_private"
         self.let_in("carol", new_client_key_file(path, parse_onion_address(gateway.hostname)))
