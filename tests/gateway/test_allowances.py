@@ -20,8 +20,8 @@ from torfluxd.gateway.suspects import SUSPECT_SECONDS
 from torfluxd.onion.torrc import MAX_STREAMS_PER_CIRCUIT
 from torfluxd.reporter.reporter import MAX_REPORT_BYTES
 
-WRITES_OF_A_WARM_TOR_PER_SECOND = 500
-"""What tor carried in all, through all circuits, on the machine on which we measure."""
+WRITES_OF_A_CIRCUIT_PER_SECOND = 2300
+"""What a client with 200 connections got through one circuit, on the machine on which we measure."""
 
 WRITES_OF_A_CORE_OF_TOR_PER_SECOND = 5000
 """What tor could carry if it had a core for itself: 0.2 ms each."""
@@ -60,12 +60,11 @@ class NumbersTests(SynchronousTestCase):
         self.allowances = Allowances()
 
     def test_one_circuit_can_have_all_that_tor_carries(self) -> None:
-        """A new circuit may do what tor carried in all; a grown one, and all new ones, most of what it ever could."""
-        self.assertGreaterEqual(self.allowances.newcomer.requests_per_second, 2 * WRITES_OF_A_WARM_TOR_PER_SECOND)
-        for allowance in (self.allowances.grown, self.allowances.newcomers_together):
-            self.assertGreaterEqual(allowance.requests_per_second, 0.8 * WRITES_OF_A_CORE_OF_TOR_PER_SECOND)
-        together = self.allowances.grown_together.requests_per_second
-        self.assertGreaterEqual(together, WRITES_OF_A_CORE_OF_TOR_PER_SECOND)
+        """A new circuit may do what one ever carried; a grown one, and all together, more than a tor can carry."""
+        allowances = self.allowances
+        self.assertGreaterEqual(allowances.newcomer.requests_per_second, WRITES_OF_A_CIRCUIT_PER_SECOND)
+        for allowance in (allowances.grown, allowances.newcomers_together, allowances.grown_together):
+            self.assertGreaterEqual(allowance.requests_per_second, WRITES_OF_A_CORE_OF_TOR_PER_SECOND)
 
     def test_a_pool_of_connections_can_begin(self) -> None:
         """A client that opens all the streams that tor allows, each with the largest body, stays within one burst's

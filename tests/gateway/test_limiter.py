@@ -92,7 +92,7 @@ class LimiterCase(SynchronousTestCase):
                 stranger.leave()
                 stranger = self.connect(circuit)
             if not stranger.paused and not stranger.aborted:
-                stranger.send(PING * 32)
+                stranger.send(PING * 40)
             self.clock.advance(0.05)
             statuses += stranger.statuses()
         stranger.leave()
@@ -232,7 +232,7 @@ class ClosedTests(LimiterCase):
         stranger = self.connect()
         while not stranger.closed:
             if not stranger.paused:
-                stranger.send(PING * 30)
+                stranger.send(PING * 40)
             self.clock.advance(0.05)
         self.assertTrue(stranger.received().endswith(BUSY))
         self.assertLess(self.clock.seconds(), 1000 + 13)
@@ -282,33 +282,39 @@ class ClosedTests(LimiterCase):
             stranger.leave()
         self.assertEqual({CIRCUIT}, set(self.closed))
 
-    def test_a_pool_is_refused_without_being_closed(self) -> None:
-        """A hundred connections that are each refused once, and come back as they were told, keep their circuit."""
+    def test_a_pool_that_waits_for_answers_is_never_refused(self) -> None:
+        """A hundred connections, each of which sends its next write when it has the answer to the last, are slowed for
+        as long as they want too much, and not refused.
+        """
         pool = [self.connect() for _ in range(100)]
-        while not self.limiter.refused:
+        statuses = []
+        for _ in range(40 * 20):
             for stranger in pool:
-                if not stranger.paused and not stranger.closed:
+                if not stranger.paused:
                     stranger.send(PING)
             self.clock.advance(0.05)
-        for stranger in pool:
-            stranger.send(PING)
-        self.pass_time(5)
-        again = [stranger for stranger in pool if stranger.closed]
-        self.assertGreater(len(again), 50)
-        self.pass_time(25)
-        for _ in again:
-            stranger = self.connect()
-            stranger.send(PING)
-            self.pass_time(0.1)
-            self.assertEqual([200], stranger.statuses())
-        self.assertEqual([], self.closed)
+            statuses += [status for stranger in pool for status in stranger.statuses()]
+        self.assertEqual({200}, set(statuses))
+        self.assertGreater(self.limiter.slowed, 100)
+
+    def test_a_flood_of_bad_lines_is_refused(self) -> None:
+        """Who sends bad lines by the thousands is refused, although he waits for each answer."""
+        stranger = self.connect()
+        for _ in range(60 * 20):
+            if stranger.closed:
+                break
+            if not stranger.paused:
+                stranger.send(request(b"x"))
+                self.limiter.of_circuit(CIRCUIT).spend_refused(1000)
+            self.clock.advance(0.05)
+        self.assertTrue(stranger.received().endswith(BUSY))
 
     def test_who_is_slowed_now_and_then_is_not_refused(self) -> None:
         """Bursts beyond the allowance, with pauses between them, are slowed for ever and never refused."""
         stranger = self.connect()
         for _ in range(20):
-            while not stranger.paused:
-                stranger.send(PING * 31)
+            for _ in range(4):
+                stranger.send(PING * 40)
             self.pass_time(EASE_SECONDS + 4)
         self.assertEqual({200}, set(stranger.statuses()))
         self.assertGreaterEqual(self.limiter.slowed, 20)
@@ -329,7 +335,7 @@ class ClosedTests(LimiterCase):
         stranger = self.flood(None)
         for _ in range(600):
             if not stranger.paused and not stranger.closed:
-                stranger.send(PING * 32)
+                stranger.send(PING * 40)
             self.clock.advance(0.05)
         self.assertTrue(stranger.closed)
         self.assertEqual([], self.closed)
@@ -418,11 +424,11 @@ class GrownTests(LimiterCase):
         self.assertGreater(self.burst(stranger), 350)
 
     def test_it_does_not_grow_while_it_is_slowed(self) -> None:
-        """Who is slowed now and then stays as new as he was."""
+        """Who presses now and then stays as new as he was."""
         stranger = self.connect()
         for _ in range(20):
-            while not stranger.paused:
-                stranger.send(PING * 30)
+            for _ in range(4):
+                stranger.send(PING * 40)
             self.pass_time(EASE_SECONDS + 4)
         stranger.received()
         self.assertLess(self.burst(stranger), 150)

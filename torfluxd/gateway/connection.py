@@ -252,6 +252,8 @@ class Connection(Protocol):
                 self._streamed(self._stream)
             else:
                 if not turns:
+                    if self._share is not None:
+                        self._share.press()
                     self._front.clock.callLater(0, self._continue)
                 return at, True
             if at == start:

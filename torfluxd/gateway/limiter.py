@@ -6,8 +6,9 @@ overdrawn, its connections are not read from until it is made up for; then they 
 they came. So a circuit has hardly more than one claim at a time on what all of them may do together, and those who wait
 for that take turns as well, however many connections each has.
 
-Who is slowed for work (not for traffic, of which an honest client sends as much as it is let) and goes on for ten
-seconds is refused, with word when to come back. Who goes on for ten more has his circuit closed.
+Who is slowed and *presses*, which means that he sends on without waiting for answers, or sends many lines that are
+refused, is refused after ten seconds, with word when to come back. Who goes on for ten more has his circuit closed. A
+client that waits for its answers is slowed at most, however many connections it has and however large its bodies are.
 
 A circuit's id is here and nowhere else: everybody else knows the share, which does not show it. It is forgotten a
 minute after the circuit's last connection.
@@ -41,6 +42,9 @@ __all__ = ["Limited", "Limiter", "Share"]
 FORGET_SECONDS: Final = 60.0
 """How long a circuit is remembered after its last connection, so that who comes back is not new: until whatever he owes
 is made up for (`MAX_DEBT_SECONDS`), and as long as `suspects` remembers him."""
+
+MANY_REFUSED_LINES: Final = 64
+"""Refused at once, these press. Fewer happen to honest clients now and then, and are as cheap as 16 requests."""
 
 MAX_SHARES: Final = 16_384
 """How many circuits without a connection are remembered; each takes less than 1 KiB."""
@@ -104,14 +108,15 @@ class Share:
         "_grows_at",
         "_limiter",
         "_next_turn",
+        "_presses",
         "_queue",
         "_refusals",
         "_refused_since",
         "_requests",
+        "_strained",
         "_strained_since",
         "_together",
         "_traffic",
-        "_was_work",
         "_work",
         "refuses",
         "waits",
@@ -126,7 +131,7 @@ class Share:
         self._work = Bucket()
         self._traffic = Bucket()
         self._due = self._eased_at = self._strained_since = self._refused_since = -inf
-        self._was_work = False
+        self._strained = self._presses = False
         self._requests: float = 0
         self._bytes = 0
         self._refusals = 0
@@ -197,7 +202,13 @@ class Share:
 
     def spend_refused(self, lines: int) -> None:
         """Count lines that were refused."""
+        if lines >= MANY_REFUSED_LINES:
+            self._presses = True
         self.spend(lines / REFUSED_LINES_PER_REQUEST, 0)
+
+    def press(self) -> None:
+        """More requests came on one connection than are served in one turn."""
+        self._presses = True
 
     def wait(self, connection: Limited) -> None:
         """Wait for a turn: :meth:`Limited.take_turn` is called once, unless the connection has left before."""
@@ -239,9 +250,9 @@ class Share:
 
     def _overdrawn(self, now: float, due: float) -> None:
         self._due = max(self._due, due)
-        if self._work.due > now and not self._was_work:
+        if self._presses and self._work.due > now and not self._strained:
             self._strain(now)
-            self._was_work = True
+            self._strained = True
         if not self.waits:
             self.waits = True
             self._limiter.slowed += 1
@@ -249,7 +260,7 @@ class Share:
             self._next_turn = self._clock.callLater(max(self._due - now, MIN_WAIT_SECONDS), self._give_turns)
 
     def _strain(self, now: float) -> None:
-        """Note that more work is asked for than allowed."""
+        """Note that one who presses asks for more work than he may have."""
         if self._is_at_ease(now):
             self._strained_since = now
             self._refusals = 0
@@ -264,7 +275,7 @@ class Share:
             self._grows_at = now + self._limiter.allowances.growing_seconds
 
     def _is_at_ease(self, now: float) -> bool:
-        return not self._was_work and now - self._eased_at > EASE_SECONDS
+        return not self._strained and now - self._eased_at > EASE_SECONDS
 
     def _give_turns(self) -> None:
         now = self._clock.seconds()
@@ -272,9 +283,9 @@ class Share:
         if self._due > now:
             self._overdrawn(now, self._due)
             return
-        self.waits = False
-        if self._was_work:
-            self._was_work = False
+        self.waits = self._presses = False
+        if self._strained:
+            self._strained = False
             self._eased_at = now
         while self._queue and not self.waits:
             self._queue.popleft().take_turn()

@@ -29,13 +29,11 @@ NEW_CIRCUIT_SECONDS = 0.3
 SAY_SECONDS = 0.5
 SOCKS_SECONDS = 60.0
 
-LINE = b"flood,host=a value=1i"
+LINE = b"f v=1i"
 
 
-def requests(hostname: str) -> bytes:
-    """As many small writes as fit into what is sent at once."""
-    head = b"POST /write?db=telemetry HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n\r\n"
-    return (head % (hostname.encode(), len(LINE)) + LINE) * 500
+REQUESTS = (b"POST /write?db=telemetry HTTP/1.1\r\nHost:a\r\nContent-Length:%d\r\n\r\n%b" % (len(LINE), LINE)) * 500
+"""The smallest writes there are, as many as are sent at once."""
 
 
 def connect_unix(path: str, circuit: int) -> socket.socket:
@@ -75,7 +73,6 @@ class Flood:
         self._whence = whence
         self._name = b""
         self._circuit = 0 if where.startswith("tor:") else int(whence)
-        self._data = requests(whence if where.startswith("tor:") else "a")
         self._poll = selectors.DefaultSelector()
         self._left: dict[socket.socket, bytes] = {}
         self._answered = self._refused = self._cut = 0
@@ -111,7 +108,7 @@ class Flood:
                 self._close(stranger, cut=not heard)
                 return
         if events & selectors.EVENT_WRITE:
-            left = self._left[stranger] or self._data
+            left = self._left[stranger] or REQUESTS
             self._left[stranger] = left[stranger.send(left) :]
 
     def _open(self) -> None:
