@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -21,7 +22,7 @@ from torfluxd.errors import ClientKeyError
 from torfluxd.onion.client_key import ClientKey, read_auth_line
 from torfluxd.secretfile import quoted
 
-__all__ = ["LOOK_SECONDS", "MAX_CLIENTS", "AuthorizedClients", "keep_renewing"]
+__all__ = ["LOOK_SECONDS", "MAX_CLIENTS", "AuthorizedClients", "Change", "keep_renewing"]
 
 LOOK_SECONDS = 5.0
 """How often the directory is looked at: who revokes somebody is not kept waiting, and to look is to ask for the times
@@ -41,6 +42,18 @@ _NEW = "'torfluxd key client new NAME ADDRESS' makes one"
 _log = Logger()
 
 _Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+@frozen
+class Change:
+    """How the clients of now differ from those before; a client with a new key is one revoked and one added.
+
+    :ivar count: how many there are now.
+    """
+
+    count: int
+    added: int
+    revoked: int
 
 
 class AuthorizedClients:
@@ -88,13 +101,13 @@ class AuthorizedClients:
             self._hear(f"{name}: is passed over, because its name does not end with {_SUFFIX}")
         self._stamp, self._keys = stamp, keys
 
-    def look(self) -> bool:
+    def look(self) -> Change | None:
         """Read the directory again, if it has changed. Never raises.
 
         A file that is wrong lets nobody in until it is mended; a directory that cannot be read leaves all as it was.
         Either is told once.
 
-        :returns: whether :attr:`keys` are others now.
+        :returns: how :attr:`keys` differ now; None when they do not.
         """
         try:
             stamp = self._stamp_now()
@@ -105,29 +118,24 @@ class AuthorizedClients:
                     " and nobody is revoked or added until it can"
                 )
             self._stamp = None
-            return False
+            return None
         if stamp == self._stamp:
-            return False
+            return None
         self._stamp = stamp
         keys, problems = _read_all(self._directory, stamp)
         for problem in problems:
             self._hear(f"{problem}; until then it lets nobody in")
         before, self._keys = set(self.keys), keys
-        return self._tell(before)
+        return self._changed(before)
 
-    def _tell(self, before: set[str]) -> bool:
+    def _changed(self, before: set[str]) -> Change | None:
         now = set(self.keys)
         if not self._keys:
             self._hear(f"{self._directory}: has no usable file NAME.auth any more; nobody is let in")
         if now == before:
-            return False
-        _log.info(
-            "authorized clients: {count} now; {added} added, {revoked} revoked",
-            count=len(self._keys),
-            added=len(now - before - {self._nobody}),
-            revoked=len(before - now - {self._nobody}),
-        )
-        return True
+            return None
+        nobody = {self._nobody}
+        return Change(len(self._keys), len(now - before - nobody), len(before - now - nobody))
 
     def _stamp_now(self) -> _Stamp:
         """What tells one state of the directory from another."""
@@ -145,8 +153,15 @@ async def keep_renewing(
     """
     while True:
         await deferLater(clock, LOOK_SECONDS)
-        if clients.look():
+        change = clients.look()
+        if change is not None:
             await renew()
+            _log.info(
+                "authorized clients: {count} now; {added} added, {revoked} revoked",
+                count=change.count,
+                added=change.added,
+                revoked=change.revoked,
+            )
 
 
 def _is_client(name: str) -> bool:
