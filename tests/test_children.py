@@ -138,7 +138,7 @@ class KeeperTests(KeeperCase):
 
     async def test_a_child_can_be_sent_a_signal(self) -> None:
         """A child gets the signal that it is sent; one that has ended gets none."""
-        child = await self.spawned("child", SLEEP)
+        child = await self.spawned("child", ["sleep", "600"])  # a Python may still be starting, and end by itself
         child.signal(signal.SIGINT)
         self.assertEqual(-signal.SIGINT, await child.when_ended())
         child.signal(signal.SIGINT)
