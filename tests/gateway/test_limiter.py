@@ -297,6 +297,19 @@ class ClosedTests(LimiterCase):
         self.assertEqual({200}, set(statuses))
         self.assertGreater(self.limiter.slowed, 100)
 
+    def test_who_does_not_wait_for_answers_is_refused(self) -> None:
+        """Who sends two writes at a time, the second before the first is answered, presses as well."""
+        stranger = self.connect()
+        for _ in range(60 * 200):
+            if stranger.closed:
+                break
+            if not stranger.paused:
+                stranger.send(request(b"x", target=b"/later") * 2)
+            if self.site.pending:
+                self.site.answer_next()
+            self.clock.advance(0.005)
+        self.assertTrue(stranger.received().endswith(BUSY))
+
     def test_a_flood_of_bad_lines_is_refused(self) -> None:
         """Who sends bad lines by the thousands is refused, although he waits for each answer."""
         stranger = self.connect()

@@ -85,9 +85,9 @@ EASE_SECONDS: Final = 5.0
 """Who was neither slowed nor refused for so long is at ease: what he did before does not count against him any more."""
 
 SLOWED_SECONDS: Final = 10.0
-"""How long one is only slowed who presses: who has more requests under way on a connection than are served in one
-turn, so that he does not wait for answers, which no client of InfluxDB does; or whose lines are refused by the
-thousands. After that he is refused. Whoever waits for each answer is slowed, if it comes to that, and never refused."""
+"""How long one is only slowed who presses: who sends further requests on a connection without waiting for answers,
+which no client of InfluxDB does; or whose lines are refused by the thousands. After that he is refused. Whoever waits
+for each answer is slowed, if it comes to that, and never refused."""
 
 REFUSED_SECONDS: Final = 10.0
 REFUSALS_BEFORE_CLOSE: Final = 20

@@ -251,9 +251,9 @@ class Connection(Protocol):
                 at = reader.read_body(data, start)
                 self._streamed(self._stream)
             else:
+                if self._share is not None:
+                    self._share.press()
                 if not turns:
-                    if self._share is not None:
-                        self._share.press()
                     self._front.clock.callLater(0, self._continue)
                 return at, True
             if at == start:

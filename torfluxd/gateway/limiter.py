@@ -207,7 +207,7 @@ class Share:
         self.spend(lines / REFUSED_LINES_PER_REQUEST, 0)
 
     def press(self) -> None:
-        """More requests came on one connection than are served in one turn."""
+        """A request came on a connection before the last one there was answered."""
         self._presses = True
 
     def wait(self, connection: Limited) -> None:
