@@ -21,9 +21,11 @@ from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 
 from tests.fuzzing.allowed import faults_of
+from torfluxd.gateway.allowances import Allowance, Allowances
 from torfluxd.gateway.bounds import Bounds
 from torfluxd.gateway.circuits import CircuitFactory
 from torfluxd.gateway.front import Front
+from torfluxd.gateway.limiter import Limiter
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.site import InfluxdbSite
 from torfluxd.influx.url import parse_influxdb_url
@@ -34,6 +36,25 @@ _ADDRESS = IPv4Address("TCP", "127.0.0.1", 8086)
 
 _ANY_TIME_SECONDS = 7e9
 """So old, or so far ahead, points may be, nearly as InfluxDB itself allows: their times are not what decides here."""
+
+_LITTLE = Allowance(requests_per_second=20, burst_requests=40, bytes_per_second=4096, burst_bytes=16_384)
+"""What a circuit may do here: so little that even a mutation of a few hundred bytes comes to be slowed, refused and
+closed."""
+
+_ALLOWANCES = Allowances(
+    newcomer=_LITTLE,
+    grown=_LITTLE.times(2),
+    newcomers_together=_LITTLE.times(4),
+    grown_together=_LITTLE.times(8),
+    growing_seconds=5,
+    slowed_seconds=1,
+    refused_seconds=1,
+    refusals_before_close=2,
+)
+
+MOMENTS = 4
+MOMENT_SECONDS = 0.4
+"""How long somebody who came through a circuit stays after he has sent everything: he may be waiting for his turn."""
 
 TURNS = 100
 """How often a stranger's data are gone on with, 32 requests each time: a mutation may have hundreds."""
@@ -93,12 +114,14 @@ class Outcome:
     :ivar heard: all that he was answered.
     :ivar requests: what InfluxDB was sent.
     :ivar aborted: he was cut off.
+    :ivar circuits_closed: the circuits that tor was asked to close.
     :ivar broken: the promises that were broken.
     """
 
     heard: bytes = field(repr=False)
     requests: Sequence[bytes] = field(repr=False)
     aborted: bool
+    circuits_closed: Sequence[int] = field(repr=False)
     broken: Sequence[str]
 
     @property
@@ -189,7 +212,9 @@ class Arena:
         rules = LineRules(max_age_seconds=_ANY_TIME_SECONDS, max_ahead_seconds=_ANY_TIME_SECONDS)
         site = InfluxdbSite(self._reactor, parse_influxdb_url("http://127.0.0.1:8086"), rules=rules)
         self._front = Front(site, Bounds(), self._reactor)
-        self._circuits = CircuitFactory(self._front.build)
+        limiter = Limiter(self._reactor, _ALLOWANCES, self._close_circuit)
+        self._circuits = CircuitFactory(lambda circuit: self._front.build_limited(limiter.of_circuit(circuit)))
+        self._circuits_closed: list[int] = []
         self._requests: list[bytes] = []
         self._broken: list[str] = []
         globalLogPublisher.addObserver(self._observe)
@@ -197,6 +222,9 @@ class Arena:
     def close(self) -> None:
         """Listen to the log no more."""
         globalLogPublisher.removeObserver(self._observe)
+
+    def _close_circuit(self, circuit: int) -> None:
+        self._circuits_closed.append(circuit)
 
     def _observe(self, event: LogEvent) -> None:
         if event["log_level"] >= LogLevel.error or event.get("log_failure") is not None or event.get("isError"):
@@ -212,7 +240,7 @@ class Arena:
         :param piece: how many bytes arrive at a time; 0: all.
         :param at: with `Door.LINES`, which of `targets` he writes to.
         """
-        self._requests, self._broken = [], []
+        self._requests, self._broken, self._circuits_closed = [], [], []
         said = said if isinstance(said, bytes) else said.value
         visit = self._enter(door)
         if door is Door.LINES:
@@ -221,11 +249,13 @@ class Arena:
         for start in range(0, len(data), piece or len(data) or 1):
             visit.deliver(data[start : start + piece] if piece else data)
             self._go_on(said)
+        if door is Door.CIRCUIT:
+            self._let_time_pass(said)
         visit.leave()
         self._go_on(said)
         heard = visit.value()
         self._look_at(heard, b"HEAD " in data)
-        return Outcome(heard, self._requests, bool(visit.disconnected), self._broken)
+        return Outcome(heard, self._requests, bool(visit.disconnected), self._circuits_closed, self._broken)
 
     def _enter(self, door: Door) -> _Visit:
         factory: Any = self._circuits if door is Door.CIRCUIT else self._front
@@ -243,6 +273,11 @@ class Arena:
             if not any(call.getTime() <= reactor.seconds() for call in reactor.getDelayedCalls()):
                 return
             reactor.advance(0)
+
+    def _let_time_pass(self, said: bytes) -> None:
+        for _ in range(MOMENTS):
+            self._reactor.advance(MOMENT_SECONDS)
+            self._go_on(said)
 
     def _answer(self, said: bytes) -> None:
         asking = True
@@ -271,5 +306,6 @@ class Arena:
                 self._broken.append("an answer that is no HTTP, or none of ours")
         if self._front.connections:
             self._broken.append("a connection is left over")
-        if len(self._reactor.getDelayedCalls()) > 1:  # one connection to InfluxDB is kept for a while
+        # One connection to InfluxDB is kept for a while, and so is what is known of circuits.
+        if len(self._reactor.getDelayedCalls()) > 2:
             self._broken.append("a timer is left over")

@@ -58,6 +58,15 @@ class CasesTests(ArenaCase):
                 self.assertEqual([], outcome.broken, (case.name, said))
                 self.assertEqual({*case.lines}, {*outcome.lines}, (case.name, said))
 
+    def test_a_flood_is_limited_here_too(self) -> None:
+        """Whoever floods, visit after visit, is slowed, refused and closed: the limits are in the way of mutations."""
+        flood = b"PROXY TCP6 fc00:dead:beef:4dad::0:1c ::1 28 80\r\n" + b"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n" * 120
+        visits = [self.arena.send(flood, Door.CIRCUIT) for _ in range(12)]
+        self.assertEqual([], [visit.broken for visit in visits if visit.broken])
+        self.assertEqual({204}, set(visits[0].statuses))
+        self.assertIn(503, {status for visit in visits for status in visit.statuses})
+        self.assertIn([28], [visit.circuits_closed for visit in visits])
+
 
 class MutationTests(ArenaCase):
     """The named cases, broken further."""
