@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 from twisted.internet import reactor
 from twisted.python import usage
 
-from benchmarks import loopback, onion, outage
+from benchmarks import loopback, onion, outage, schema
 from benchmarks.document import fill
 from benchmarks.house import House
 from benchmarks.outcome import Outcome, Plan
@@ -31,6 +31,7 @@ Measure = Callable[[House, Plan], Awaitable[Outcome]]
 
 MODULES: tuple[tuple[Iterable[str], Measure], ...] = (
     (loopback.SCENARIOS, loopback.measure),
+    (schema.SCENARIOS, schema.measure),
     (outage.SCENARIOS, outage.measure),
     (onion.SCENARIOS, onion.measure),
 )

@@ -7,39 +7,15 @@ from pathlib import Path
 
 from attrs import define, field
 
-from benchmarks.house import House
+from benchmarks.house import BenchError, House
 from torfluxd.children import Child
-from torfluxd.demo_influxd import DemoInfluxd, find_influxd
+from torfluxd.demo_influxd import DemoInfluxd, find_influxd, influxd_config
 from torfluxd.onion.network import free_ports
 
 __all__ = ["BenchInfluxd"]
 
-# As installed, but for what would write on its own, call out, or log each request.
-_CONFIG = """\
-reporting-disabled = true
-bind-address = "127.0.0.1:0"
-
-[meta]
-dir = "{directory}/meta"
-
-[data]
-dir = "{directory}/data"
-wal-dir = "{directory}/wal"
-query-log-enabled = false
-
-[monitor]
-store-enabled = false
-
-[subscriber]
-enabled = false
-
-[continuous_queries]
-enabled = false
-
-[http]
-bind-address = "127.0.0.1:{port}"
-log-enabled = false
-"""
+_LOOK_SECONDS = 0.05
+"""How often it is asked while points may still arrive."""
 
 
 @define
@@ -65,7 +41,7 @@ class BenchInfluxd:
         directory = house.directory / name
         directory.mkdir()
         (port,) = free_ports(1)
-        (directory / "influxdb.conf").write_text(_CONFIG.format(directory=directory, port=port))
+        (directory / "influxdb.conf").write_text(influxd_config(directory, port))
         influxd = cls(house, directory, port, DemoInfluxd(house.reactor, port))
         await influxd.start()
         return influxd
@@ -109,6 +85,20 @@ class BenchInfluxd:
             where = f" WHERE time >= {first_second}s AND time < {first_second + seconds}s"
         series = await self._client.query(f"SELECT count(files) FROM backup_run{where}", database)
         return int(series[0]["values"][0][1]) if series else 0
+
+    async def expect(self, database: str, acknowledged: int, more: int, deadline_seconds: float = 0) -> None:
+        """Find every point that was acknowledged, and none that nobody sent.
+
+        :param more: how many points may be there besides, which were sent and not acknowledged.
+        :param deadline_seconds: how long the acknowledged ones may take to arrive.
+        :raises BenchError: there are fewer, or more.
+        """
+        clock = self.house.reactor
+        deadline = clock.seconds() + deadline_seconds
+        while (found := await self.count(database)) < acknowledged and clock.seconds() < deadline:
+            await self.house.pause(_LOOK_SECONDS)
+        if not acknowledged <= found <= acknowledged + more:
+            raise BenchError(f"{acknowledged} points were acknowledged, and InfluxDB has {found}")
 
     async def close(self) -> None:
         """Close our connections to it."""

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import field, frozen
 
 from benchmarks.figures import Spread, Threshold, number, ratios, spread, table
-from benchmarks.house import BenchError, House
+from benchmarks.house import House
 from benchmarks.influxd import BenchInfluxd
 from benchmarks.outcome import Outcome, Plan
 from benchmarks.peers import DIRECT, GATEWAY, GO, PEERS, Peer, launch_peers
 from benchmarks.processes import cpu_seconds, tree
-from benchmarks.wrk import Load, Report, Wrk
+from benchmarks.wrk import Load, Wrk
 
-__all__ = ["SCENARIOS", "Run", "judge", "measure", "tabulate"]
+__all__ = ["LOADS", "SCENARIOS", "Run", "compared", "judge", "measure", "tabulate", "take_turns"]
 
 LOADS = (Load(1, 64), Load(1, 256), Load(100, 64), Load(100, 256))
 SCENARIOS = {f"loopback-{load.points}-{load.connections}": load for load in LOADS}
@@ -50,20 +50,30 @@ async def measure(house: House, plan: Plan) -> Outcome:
     :raises ChildError: a program is missing.
     """
     influxd = await BenchInfluxd.launch(house)
-    peers = await launch_peers(house, influxd)
-    bench = _Bench(house, plan, influxd, Wrk(house))
-    scenarios = [name for name in SCENARIOS if plan.wants(name)]
-    runs = []
-    todo = list(itertools.product(range(plan.rounds), scenarios, peers))
-    for done, (round_number, scenario, peer) in enumerate(todo, 1):
-        run = await bench.run(round_number, scenario, peer)
-        runs.append(run)
-        house.say(
-            f"{done}/{len(todo)} {SCENARIOS[scenario]}: {peer.name} {number(run.writes_per_second)} writes/s,"
-            f" p50 {number(run.p50_ms)} ms"
-        )
+    runs = await take_turns(house, plan, influxd, SCENARIOS, await launch_peers(house, influxd))
     await influxd.close()
     return Outcome("loopback", {"loopback": tabulate(runs)}, judge(runs), runs)
+
+
+async def take_turns(
+    house: House, plan: Plan, influxd: BenchInfluxd, scenarios: Mapping[str, Load], peers: Sequence[Peer]
+) -> list[Run]:
+    """Measure what the plan has of some scenarios: all peers in turn, round after round.
+
+    :raises BenchError: a write was refused, or a point is not in InfluxDB.
+    """
+    bench = _Bench(house, plan, influxd, Wrk(house))
+    wanted = {name: load for name, load in scenarios.items() if plan.wants(name)}
+    runs = []
+    todo = list(itertools.product(range(plan.rounds), wanted.items(), peers))
+    for done, (round_number, (scenario, load), peer) in enumerate(todo, 1):
+        run = await bench.run(round_number, scenario, load, peer)
+        runs.append(run)
+        house.say(
+            f"{done}/{len(todo)} {load}: {peer.name} {number(run.writes_per_second)} writes/s,"
+            f" p50 {number(run.p50_ms)} ms"
+        )
+    return runs
 
 
 @frozen
@@ -74,16 +84,17 @@ class _Bench:
     wrk: Wrk
     _databases: Iterator[int] = field(factory=itertools.count)
 
-    async def run(self, round_number: int, scenario: str, peer: Peer) -> Run:
+    async def run(self, round_number: int, scenario: str, load: Load, peer: Peer) -> Run:
         """Measure one peer once, with a database of its own."""
         database = f"bench_{next(self._databases)}"
-        load = SCENARIOS[scenario]
         await self.influxd.create(database)
         warm_up = await self.wrk.run(peer.port, database, load, WARM_UP_SECONDS)
         before = self._cpu(peer)
         report = await self.wrk.run(peer.port, database, load, self.plan.seconds)
         after = self._cpu(peer)
-        await self._check_points(database, load, warm_up, report)
+        acknowledged = load.points * (warm_up.requests + report.requests)
+        in_flight = load.points * load.connections * 2  # wrk does not wait for its last answers
+        await self.influxd.expect(database, acknowledged, in_flight)
         await self.influxd.drop(database)
         spent = {process: after[process] - before[process] for process in before} | {"wrk": report.cpu_seconds}
         return Run(
@@ -99,14 +110,6 @@ class _Bench:
     def _cpu(self, peer: Peer) -> dict[str, float]:
         of_peer = {} if peer.pid is None else {"peer": cpu_seconds(*tree(peer.pid))}
         return of_peer | {"influxd": cpu_seconds(self.influxd.pid)}
-
-    async def _check_points(self, database: str, load: Load, *reports: Report) -> None:
-        """Find every point that was acknowledged, and none that nobody sent."""
-        acknowledged = load.points * sum(report.requests for report in reports)
-        in_flight = load.points * load.connections * len(reports)  # wrk does not wait for its last answers
-        found = await self.influxd.count(database)
-        if not acknowledged <= found <= acknowledged + in_flight:
-            raise BenchError(f"{acknowledged} points were acknowledged, and InfluxDB has {found}")
 
 
 def tabulate(runs: Sequence[Run]) -> list[str]:
@@ -126,7 +129,7 @@ def _rows(runs: Sequence[Run], scenario: str) -> Iterator[tuple[str, ...]]:
         yield (
             peer,
             str(spread(run.writes_per_second for run in mine)),
-            *(str(_compared(runs, scenario, peer, reference)) for reference in (DIRECT, GO)),
+            *(str(compared(runs, scenario, peer, reference)) for reference in (DIRECT, GO)),
             str(spread(run.p50_ms for run in mine)),
             str(spread(run.p99_ms for run in mine)),
             *(number(each.median) for each in cpu.values()),
@@ -139,12 +142,13 @@ def judge(runs: Sequence[Run]) -> list[Threshold]:
     for scenario in dict.fromkeys(run.scenario for run in runs):
         load = SCENARIOS[scenario]
         for reference, bound in zip((DIRECT, GO), WANTED[load], strict=True):
-            ratio = _compared(runs, scenario, GATEWAY, reference).median
+            ratio = compared(runs, scenario, GATEWAY, reference).median
             found.append(Threshold(f"{load}: torfluxd / {reference}", ratio, bound))
     return found
 
 
-def _compared(runs: Sequence[Run], scenario: str, peer: str, reference: str) -> Spread:
+def compared(runs: Sequence[Run], scenario: str, peer: str, reference: str) -> Spread:
+    """How many times the rate of the reference a peer has in a scenario, round by round."""
     rates, others = ([run.writes_per_second for run in _of(runs, scenario, name)] for name in (peer, reference))
     return ratios(rates, others)
 

@@ -126,7 +126,11 @@ class _Bench:
             live_load.cancel()
             raise
         live = await live_load
-        await self._check_points(database, [*before, *during, *live])
+        reports = [*before, *during, *live]
+        acknowledged = sum(report.requests for report in reports)
+        in_flight = max(load.connections for load in LOADS) * len(reports)
+        # What strangers wrote before InfluxDB's return was noticed was kept as well, behind what is drained by now.
+        await self.influxd.expect(database, acknowledged, in_flight, DRAIN_SECONDS)
         await self.influxd.drop(database)
         rate = sum(report.requests for report in live) / sum(report.seconds for report in live)
         return Run(
@@ -161,17 +165,6 @@ class _Bench:
                 none_there = clock.seconds()
             await self.house.pause(_LOOK_SECONDS)
         return Drain(acknowledged, none_there - returned, acknowledged / (clock.seconds() - none_there))
-
-    async def _check_points(self, database: str, reports: Sequence[Report]) -> None:
-        """Find every point that was acknowledged, and none that nobody sent."""
-        acknowledged = sum(report.requests for report in reports)
-        in_flight = max(load.connections for load in LOADS) * len(reports)
-        deadline = self.house.reactor.seconds() + DRAIN_SECONDS
-        # What strangers wrote before InfluxDB's return was noticed was kept as well, behind what is drained by now.
-        while (found := await self.influxd.count(database)) < acknowledged and self.house.reactor.seconds() < deadline:
-            await self.house.pause(_LOOK_SECONDS)
-        if not acknowledged <= found <= acknowledged + in_flight:
-            raise BenchError(f"{acknowledged} points were acknowledged, and InfluxDB has {found}")
 
 
 def tabulate(runs: Sequence[Run]) -> list[str]:

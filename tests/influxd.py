@@ -20,6 +20,8 @@ from typing import Any
 
 from attrs import frozen
 
+from torfluxd.demo_influxd import influxd_config
+
 __all__ = ["Answer", "Influxd", "quoted", "start_influxd"]
 
 START_SECONDS = 30.0
@@ -33,38 +35,13 @@ REQUEST_SECONDS = 30.0
 
 POLL_SECONDS = 0.02
 
-# Port 0: the kernel chooses. Without subscriber, monitor and the like influxd neither calls out nor writes on its own.
-_CONFIG = """
-reporting-disabled = true
-bind-address = "127.0.0.1:0"
-
-[meta]
-dir = "{directory}/meta"
-
-[data]
-dir = "{directory}/data"
-wal-dir = "{directory}/wal"
-query-log-enabled = false
-{data_options}
-
-[monitor]
-store-enabled = false
-
-[subscriber]
-enabled = false
-
-[continuous_queries]
-enabled = false
-
+# What would drop or make shards on its own is off.
+_FURTHER = """\
 [retention]
 enabled = false
 
 [shard-precreation]
 enabled = false
-
-[http]
-bind-address = "127.0.0.1:{port}"
-{http_options}
 """
 
 _LISTENING = re.compile(r'msg="Listening on HTTP" .*addr=127\.0\.0\.1:(\d+) ')
@@ -130,7 +107,8 @@ class Influxd:
         if shutil.which("influxd") is None:
             raise AssertionError("this test needs influxd, which is not installed: apt-get install influxdb")
         config = self.directory / "influxdb.conf"
-        config.write_text(_CONFIG.format(directory=self.directory, port=self.port, **self._options), "utf-8")
+        text = influxd_config(self.directory, self.port, log_enabled=True, further=_FURTHER, **self._options)
+        config.write_text(text, "utf-8")
         with (self.directory / "log").open("ab") as log:
             # setpriv: the kernel kills it if this process is killed.
             command = ["setpriv", "--pdeathsig", "KILL", "influxd", "-config", str(config)]

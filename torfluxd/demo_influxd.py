@@ -23,7 +23,7 @@ from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent
 from torfluxd.influx.settle import settle
 from torfluxd.influx.url import InfluxdbUrl
 
-__all__ = ["DemoInfluxd", "find_influxd"]
+__all__ = ["DemoInfluxd", "find_influxd", "influxd_config"]
 
 START_SECONDS = 30.0
 """How long a start may take: half a second on an idle machine."""
@@ -33,7 +33,7 @@ ANSWER_SECONDS = 30.0
 
 _POLL_SECONDS = 0.05
 
-# Port 0: the kernel chooses. Nothing else listens, and nothing is sent anywhere.
+# Nothing else listens, nothing is sent anywhere, and nothing is written on its own.
 _CONFIG = """\
 reporting-disabled = true
 bind-address = "127.0.0.1:0"
@@ -44,13 +44,24 @@ dir = "{directory}/meta"
 [data]
 dir = "{directory}/data"
 wal-dir = "{directory}/wal"
+query-log-enabled = false
+{data_options}
 
 [monitor]
 store-enabled = false
 
+[subscriber]
+enabled = false
+
+[continuous_queries]
+enabled = false
+
 [http]
-bind-address = "127.0.0.1:0"
-log-enabled = false
+bind-address = "127.0.0.1:{port}"
+log-enabled = {log_enabled}
+{http_options}
+
+{further}
 """
 
 _LISTENING = re.compile(r'msg="Listening on HTTP" .*addr=127\.0\.0\.1:(\d+)')
@@ -96,7 +107,7 @@ class DemoInfluxd:
         binary = find_influxd()
         directory.mkdir(mode=0o700)
         config, log = directory / "influxdb.conf", directory / "log"
-        config.write_text(_CONFIG.format(directory=directory))
+        config.write_text(influxd_config(directory))
         child = await keeper.spawn("influxd", [binary, "-config", config], log)
         port = await _port_of(reactor, log, lambda: child.exit_code is not None)
         return cls(reactor, port)
@@ -125,6 +136,34 @@ class DemoInfluxd:
     async def close(self) -> None:
         """Close the connections to it."""
         await self._agent.close()
+
+
+def influxd_config(
+    directory: Path,
+    port: int = 0,
+    *,
+    log_enabled: bool = False,
+    data_options: str = "",
+    http_options: str = "",
+    further: str = "",
+) -> str:
+    """A configuration for an influxd that keeps to itself.
+
+    :param directory: for its data.
+    :param port: where on 127.0.0.1 it serves HTTP; 0: the kernel chooses.
+    :param log_enabled: log each request.
+    :param data_options: further lines of the section `[data]`.
+    :param http_options: further lines of the section `[http]`.
+    :param further: further sections.
+    """
+    return _CONFIG.format(
+        directory=directory,
+        port=port,
+        log_enabled=str(log_enabled).lower(),
+        data_options=data_options,
+        http_options=http_options,
+        further=further,
+    )
 
 
 def find_influxd() -> str:
