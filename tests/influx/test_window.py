@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.influx.dialect import Precision
+from torfluxd.influx.line import MAX_TIME_NS
 from torfluxd.influx.stamp import NANOSECONDS, read_time
 from torfluxd.influx.window import DAY_NS, SURE_NS, Window, whole_numbers
 
@@ -39,6 +40,15 @@ class WindowTests(SynchronousTestCase):
         """A point may be as old, and as far ahead, as was said, to the nanosecond."""
         for offset, inside in ((-90 * DAY_NS, True), (-90 * DAY_NS - 1, False), (DAY_NS, True), (DAY_NS + 1, False)):
             self.assertEqual(inside, self.window.holds(NOW_NS + offset))
+
+    def test_what_influxdb_cannot_hold_is_outside(self) -> None:
+        """However far ahead a point may be, a time that InfluxDB cannot hold is outside of the window."""
+        window = Window(86400, 1e11, lambda: NOW_NS)
+        window.has_moved()
+        pattern = re.compile(window.sure_times("ns", 10**30))
+        for time_ns, inside in ((MAX_TIME_NS, True), (MAX_TIME_NS + 1, False)):
+            self.assertEqual(inside, window.holds(time_ns))
+            self.assertEqual(inside, bool(pattern.fullmatch(b"%d" % time_ns)))
 
     @given(
         st.sampled_from(["ns", "u", "ms", "s", "m", "h", "auto"]),

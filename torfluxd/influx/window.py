@@ -12,6 +12,7 @@ from typing import Final
 
 from torfluxd.influx.dialect import Precision
 from torfluxd.influx.grammar import NOTHING
+from torfluxd.influx.line import MAX_TIME_NS
 from torfluxd.influx.stamp import AUTO_UNITS, NANOSECONDS
 
 __all__ = ["DAY_NS", "SURE_NS", "Window", "whole_numbers"]
@@ -25,7 +26,7 @@ takes milliseconds."""
 
 
 class Window:
-    """The times from so long ago to so far ahead.
+    """The times from so long ago to so far ahead, of those that InfluxDB can hold.
 
     :param max_age_seconds: how long ago.
     :param max_ahead_seconds: how far ahead.
@@ -43,7 +44,7 @@ class Window:
     def holds(self, time_ns: int) -> bool:
         """Whether a point may have this time now."""
         now = self.clock()
-        return now - self.max_age_ns <= time_ns <= now + self.max_ahead_ns
+        return now - self.max_age_ns <= time_ns <= min(now + self.max_ahead_ns, MAX_TIME_NS)
 
     def has_moved(self) -> bool:
         """Whether the patterns made before are to be made again; then this moment is the one they are made for.
@@ -61,7 +62,7 @@ class Window:
         of a precision. It may match no time at all.
         """
         low = max(0, self._until - min(max_age_ns, self.max_age_ns))
-        high = self._since + self.max_ahead_ns
+        high = min(self._since + self.max_ahead_ns, MAX_TIME_NS)
         if precision != "auto":
             return whole_numbers(*_in_units(low, high, NANOSECONDS[precision]))
         parts = []
