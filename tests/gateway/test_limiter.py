@@ -478,6 +478,17 @@ class ForgottenTests(LimiterCase):
             self.connect(circuit).leave()
         self.assertLessEqual(len(self.limiter), MAX_SHARES + 1)
 
+    def test_counted_while_it_has_a_connection(self) -> None:
+        """An operator sees how many circuits have a connection, and how many there ever were, not which."""
+        stranger = self.connect()
+        self.connect()
+        self.connect(OTHER)
+        self.assertEqual((2, 2), (self.limiter.connected, self.limiter.met))
+        stranger.leave()
+        self.assertEqual(2, self.limiter.connected)
+        self.limiter.forget()
+        self.assertEqual((0, 2), (self.limiter.connected, self.limiter.met))
+
     def test_another_tor_counts_anew(self) -> None:
         """When tor was started again its numbers mean other circuits: nobody pays for another's flood."""
         self.flood()

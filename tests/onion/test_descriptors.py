@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.onion.descriptors import DescriptorWatch
@@ -13,7 +14,7 @@ class DescriptorWatchTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Watch one onion service."""
-        self.watch = DescriptorWatch("ours")
+        self.watch = DescriptorWatch("ours", Clock())
 
     def test_published_when_all_uploads_are_answered(self) -> None:
         """It is published when each upload that was begun is answered, for who waits and for who asks later."""

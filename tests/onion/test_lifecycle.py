@@ -15,11 +15,14 @@ from tests.onion.hostile_control import ControlPort
 from torfluxd.errors import ControlRefusedError, ControlReplyError, SocketPathError, TorError
 from torfluxd.onion.control import COMMAND_DEADLINE_SECONDS
 from torfluxd.onion.key import OnionKey
-from torfluxd.onion.lifecycle import UPLOADS_SECONDS
+from torfluxd.onion.lifecycle import STEADY_SECONDS
 from torfluxd.onion.service import TorService
 from torfluxd.onion.sources import RunningTor
+from torfluxd.onion.status import TorStatus
+from torfluxd.onion.steps import UPLOADS_SECONDS
 
 KEY = OnionKey.generate()
+EPOCH = 1_700_000_000.0
 PHASE = "GETINFO status/bootstrap-phase"
 HALF_WAY = b'250-status/bootstrap-phase=NOTICE BOOTSTRAP PROGRESS=50 TAG=loading SUMMARY="Loading"\r\n250 OK\r\n'
 DONE = b'650 STATUS_CLIENT NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY="Done"\r\n'
@@ -52,6 +55,8 @@ class TorServiceCase(SynchronousTestCase):
             self.clock,
             say=self.said.append,
             came_up=lambda: self.said.append("up"),
+            went_down=lambda: self.said.append("down"),
+            wall=lambda: EPOCH + self.clock.seconds(),
             retry_delay=lambda attempt: 10.0 * attempt,
         )
 
@@ -211,7 +216,7 @@ class ComingBackTests(TorServiceCase):
         self.come_up()
         self.port.hang_up()
         self.assertEqual(1, self.said.count("up"))
-        self.assertIn("the control connection to tor was lost", self.said[-1])
+        self.assertEqual(["tor: the control connection to tor was lost", "down"], self.said[-2:])
         again = self.service.when_up()
         self.clock.advance(10)
         self.port.pump()
@@ -222,14 +227,57 @@ class ComingBackTests(TorServiceCase):
         self.assertEqual(2, len(self.sent("ADD_ONION")))
 
     def test_attempts_grow_apart_and_begin_anew_after_success(self) -> None:
-        """Each failed attempt waits longer than the one before; success begins the count anew."""
+        """Each failed attempt waits longer than the one before; success that lasts begins the count anew."""
         self.come_up()
+        self.clock.advance(STEADY_SECONDS)
         self.port.refuses = True
         self.port.hang_up()
         for delay in (0, 10, 20, 30):
             (call,) = self.clock.getDelayedCalls()
             self.assertEqual(delay, call.getTime() - self.clock.seconds())
             self.clock.advance(delay)
+
+
+class StatusTests(TorServiceCase):
+    """What an operator is shown."""
+
+    def test_each_state_has_a_name(self) -> None:
+        """He sees how far it is, on the way up, and on the way down."""
+        self.assertEqual(TorStatus(), self.service.status)
+        self.port.replies["PROTOCOLINFO"] = None
+        self.service.startService()
+        self.assertEqual(TorStatus("opening"), self.service.status)
+        self.service.stopService()
+        self.setUp()
+        self.port.replies[PHASE] = HALF_WAY
+        up = self.start()
+        self.assertEqual(TorStatus("joining", 50), self.service.status)
+        self.port.say(DONE)
+        self.port.pump()
+        self.assertEqual(TorStatus("publishing", 100), self.service.status)
+        self.assertFalse(self.service.status.is_published)
+        self.clock.advance(5)
+        self.port.say(UPLOADED)
+        self.successResultOf(up)
+        self.clock.advance(2)
+        self.assertEqual(TorStatus("published", 100, descriptor_uploaded_at=EPOCH + 5), self.service.status)
+        self.assertTrue(self.service.status.is_published)
+        self.port.hang_up()
+        self.assertEqual(TorStatus("waiting", descriptor_uploaded_at=EPOCH + 5, losses=1), self.service.status)
+        self.assertFalse(self.service.status.is_published)
+        self.service.stopService()
+        self.assertEqual("stopped", self.service.status.state)
+
+    def test_the_end_of_a_tor_is_told(self) -> None:
+        """When a tor has ended, that is told, so that nobody takes its circuits for those of the next one."""
+        self.come_up()
+        self.assertNotIn("down", self.said)
+        self.port.hang_up()
+        self.assertEqual(1, self.said.count("down"))
+        self.clock.advance(10)
+        self.port.pump()
+        self.service.stopService()
+        self.assertEqual(2, self.said.count("down"))
 
 
 class StoppingTests(TorServiceCase):

@@ -307,6 +307,7 @@ class Limiter:
     :ivar slowed: how often somebody had to wait.
     :ivar refused: how many requests were refused.
     :ivar closed: how many circuits tor was asked to close.
+    :ivar met: how many circuits there have been.
 
     :param clock: usually the reactor.
     :param allowances: how much that is.
@@ -323,7 +324,7 @@ class Limiter:
         self.allowances = allowances or Allowances()
         self.newcomers = _Together(self.allowances.newcomers_together)
         self.grown = _Together(self.allowances.grown_together)
-        self.slowed = self.refused = self.closed = 0
+        self.slowed = self.refused = self.closed = self.met = 0
         self._close_circuit = close_circuit
         self._shares: dict[int, Share] = {}
         self._circuits: dict[Share, int] = {}
@@ -337,12 +338,18 @@ class Limiter:
         """How many circuits are remembered."""
         return len(self._shares)
 
+    @property
+    def connected(self) -> int:
+        """How many circuits have a connection now."""
+        return len(self._shares) - len(self._idle)
+
     def of_circuit(self, circuit: int) -> Share:
         """The share of a circuit."""
         share = self._shares.get(circuit)
         if share is None:
             share = self._shares[circuit] = Share(self)
             self._circuits[share] = circuit
+            self.met += 1
             self.out_of_use(share)
         return share
 

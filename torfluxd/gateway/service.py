@@ -131,10 +131,22 @@ class Gateway(Service):
         socket = settings.onion_socket or state.path / "onion.sock"
         check_socket_path(socket)
         source = self._make_source(state, loaded.key, socket)
-        self._tor = TorService(source, self._reactor, came_up=self._came_up)
+        self._tor = self._make_tor(source)
         self._doors.insert(0, self._onion_door(socket))
         state.write("hostname", f"{loaded.key.address.hostname}\n")
         self._hostname = loaded.key.address.hostname
+
+    def _make_tor(self, source: TorSource) -> TorService:
+        if not self._settings.launches_tor:  # which tells nothing of circuits
+            return TorService(source, self._reactor, came_up=self._came_up)
+        limiter = self._limiter
+        return TorService(
+            source,
+            self._reactor,
+            came_up=self._came_up,
+            went_down=limiter.forget,
+            circuits=lambda: limiter.connected,
+        )
 
     def _make_source(self, state: StateDirectory, key: OnionKey, socket: Path) -> TorSource:
         settings = self._settings

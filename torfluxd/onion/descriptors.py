@@ -12,6 +12,7 @@ uploads that were begun are answered.
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 __all__ = ["DescriptorWatch"]
 
@@ -22,11 +23,14 @@ class DescriptorWatch:
     :ivar begun: uploads begun so far.
     :ivar uploaded: descriptors taken by a directory so far.
     :ivar failed: uploads refused by a directory so far.
+    :ivar uploaded_at: when a directory last took one, in the clock's seconds; None before the first.
     """
 
-    def __init__(self, service_name: str) -> None:
+    def __init__(self, service_name: str, clock: IReactorTime) -> None:
         """:param service_name: the address without `.onion`, as in tor's events."""
         self._name = service_name
+        self._clock = clock
+        self.uploaded_at: float | None = None
         self.begun = 0
         self.uploaded = 0
         self.failed = 0
@@ -42,6 +46,7 @@ class DescriptorWatch:
             self.begun += 1
         elif words[0] == "UPLOADED":
             self.uploaded += 1
+            self.uploaded_at = self._clock.seconds()
         elif words[0] == "FAILED":
             self.failed += 1
         if self.uploaded:

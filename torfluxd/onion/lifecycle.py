@@ -2,39 +2,44 @@
 
 The states, each owning what exists only in it::
 
-    Stopped ─▶ Opening ─▶ Joining ─▶ Publishing ─▶ Up
-                 │           │           │         │      failed, lost
-                 ▼           ▼           ▼         ▼
-              Waiting ◀──────────── Closing ◀──────┘
+    Stopped ─▶ Opening ─▶ Joining ─▶ Publishing ─▶ Up ─▶ Reachable ◀─▶ Doubtful
+                 │           │           │         │         │            │    failed, lost
+                 ▼           ▼           ▼         ▼         ▼            ▼
+              Waiting ◀──────────── Closing ◀─────────────────────────────┘
                  └──▶ Opening
 
 `Opening` owns the attempt to have a tor (start one, or connect to one). `Joining` waits until it has joined its
 network, `Publishing` until the directories have the onion service's descriptors; a tor without an onion service passes
-through at once. `Up` keeps tor told who may reach a private one. `Closing` waits until what was opened has ended,
-`Waiting` owns the timer before the next attempt. `Stopping` and `Restarting` wait for the end of what is under way. The
-machine never gives up by itself.
+through at once. In `Up` it is published; in `Reachable` we have also reached it ourselves, and in `Doubtful` the last
+attempt to do so failed: three names for a tor that is up, and that is watched over (:mod:`~torfluxd.onion.watch`).
+`Closing` waits until what was opened has ended, `Waiting` owns the timer before the next attempt. `Stopping` and
+`Restarting` wait for the end of what is under way. The machine never gives up by itself.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from attrs import define, field
 from automat import TypeMachineBuilder
-from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from torfluxd.errors import ControlError, ControlReplyError, TorError, TorfluxdError
+from torfluxd.errors import TorError, TorfluxdError
 from torfluxd.onion.bootstrap import Bootstrap, read_bootstrap, read_clock_skew
-from torfluxd.onion.control import ControlConnection
+from torfluxd.onion.descriptors import DescriptorWatch
 from torfluxd.onion.sources import OpenTor, TorSource
+from torfluxd.onion.steps import JOIN_SECONDS, PUBLISH_SECONDS, close_circuit, join, publish, within
+from torfluxd.onion.watch import Watch
 
-__all__ = ["Lifecycle", "TorMachine"]
+__all__ = ["STEADY_SECONDS", "Lifecycle", "TorMachine"]
+
+STEADY_SECONDS = 10.0
+"""How long a tor must have been up for the waits between attempts to begin anew. One that does not live so long counts
+as a failed attempt, so that a tor which crashes as soon as it is up is not started in a tight circle."""
 
 _log = Logger()
 
@@ -44,19 +49,24 @@ class _Held:
     """An opened tor, and what was begun with it.
 
     :ivar step: the step that it is taken through; cancelled when the tor is let go.
+    :ivar pulse: fails when it does not answer any more; cancelled likewise.
     :ivar lost: fires when the tor is of no more use; cancelled likewise.
+    :ivar up_since: since when it is up, in the clock's seconds.
     :ivar gone: it is let go, and how its step ends concerns nobody any more.
     """
 
     tor: OpenTor
     step: Deferred[None] = field(factory=lambda: succeed(None))
+    pulse: Deferred[None] = field(factory=lambda: succeed(None))
     lost: Deferred[None] = field(factory=lambda: succeed(None))
+    up_since: float | None = None
     gone: bool = False
 
     def let_go(self) -> Deferred[None]:
         """Leave it, and fire when what was opened has ended."""
         self.gone = True
         self.step.cancel()
+        self.pulse.cancel()
         self.lost.cancel()
         return Deferred.fromCoroutine(self.tor.close())
 
@@ -89,6 +99,12 @@ class _Inputs(Protocol):
     def _published(self, held: _Held) -> None:
         """Its onion service can be found, or it has none."""
 
+    def _reached(self, held: _Held) -> None:
+        """We have reached the onion service ourselves."""
+
+    def _missed(self, held: _Held) -> None:
+        """We could not reach it."""
+
     def _failed(self, failure: Failure) -> None:
         """An attempt, or a step, did not succeed."""
 
@@ -110,8 +126,13 @@ class Lifecycle:
     :ivar retry_delay: seconds to wait after the n-th failed attempt, given n.
     :ivar say: takes each line of progress.
     :ivar came_up: called each time that tor is up.
+    :ivar went_down: called each time that a tor which let us in has ended.
+    :ivar watch: watches over a tor that is up.
+    :ivar state: the name of the machine's state, for people.
     :ivar bootstrap: the last bootstrap status that tor told.
     :ivar clock_skew_seconds: by how much tor finds the clock off, or None.
+    :ivar descriptors: what became of the descriptors of the tor that was up last; None without an onion service.
+    :ivar losses: how many tors that were up were lost, or let go to be mended.
     """
 
     source: TorSource
@@ -119,10 +140,15 @@ class Lifecycle:
     retry_delay: Callable[[int], float]
     say: Callable[[str], None]
     came_up: Callable[[], None]
+    went_down: Callable[[], None]
+    watch: Watch
 
+    state: str = "stopped"
     bootstrap: Bootstrap | None = None
     clock_skew_seconds: int | None = None
+    descriptors: DescriptorWatch | None = None
     attempts: int = 0
+    losses: int = 0
     was_up: bool = False
     waiting_for_up: list[Deferred[None]] = field(factory=list)
     waiting_for_stop: list[Deferred[None]] = field(factory=list)
@@ -148,6 +174,14 @@ class Lifecycle:
         for stopped in waiting:
             stopped.callback(None)
 
+    def lose(self, held: _Held, failure: Failure) -> None:
+        """Note that a tor is of no more use, and why."""
+        if held.up_since is not None:
+            self.losses += 1
+            if self.clock.seconds() - held.up_since >= STEADY_SECONDS:
+                self.attempts = 0
+        self.tell_failure(failure)
+
     def tell_failure(self, failure: Failure) -> None:
         """Tell what went wrong: to those who wait for the first time, or else to the operator."""
         if failure.check(TorfluxdError) is None:
@@ -157,125 +191,131 @@ class Lifecycle:
         else:
             self.settle_up(failure)
 
-    def hear(self, event: str) -> None:
-        """Take a status event: keep what it says, and tell each step of the bootstrap once."""
+    def hear(self, event: str) -> bool:
+        """Take a status event: keep what it says, and tell each step of the bootstrap once.
+
+        :returns: whether tor has joined its network, as far as it has told.
+        """
         skew = read_clock_skew(event)
         if skew is not None:
             self.clock_skew_seconds = skew
         latest = read_bootstrap(event)
-        if latest is None:
-            return
-        if self.bootstrap is None or str(latest) != str(self.bootstrap):
-            self.say(f"tor: {latest}")
-        self.bootstrap = latest
+        if latest is not None:
+            if self.bootstrap is None or str(latest) != str(self.bootstrap):
+                self.say(f"tor: {latest}")
+            self.bootstrap = latest
+        return self.bootstrap is not None and self.bootstrap.joined
+
+    def join(self, tor: OpenTor) -> Deferred[None]:
+        """Begin to wait until tor has joined its network. The first time, whoever waits decides how long."""
+        return self._in_time(JOIN_SECONDS, join(tor, self.hear), "has not joined its network")
+
+    def publish(self, tor: OpenTor) -> Deferred[None]:
+        """Begin to wait until the onion service can be found; likewise."""
+        return self._in_time(PUBLISH_SECONDS, publish(tor, self.clock), "has no descriptor in any directory")
+
+    def _in_time(self, seconds: float, coroutine: Coroutine[Any, Any, None], what: str) -> Deferred[None]:
+        step = Deferred.fromCoroutine(coroutine)
+        if self.was_up:
+            return within(seconds, self.clock, step, f"it {what} after {seconds / 60:.0f} minutes; trying again")
+        return step
 
 
-async def _join(core: Lifecycle, tor: OpenTor) -> None:
-    """Return when tor has joined its network."""
-    joined: Deferred[None] = Deferred()
-
-    def take(event: str) -> None:
-        core.hear(event)
-        if core.bootstrap is not None and core.bootstrap.joined and not joined.called:
-            joined.callback(None)
-
-    await tor.control.listen("STATUS_CLIENT", take)
-    await tor.control.listen("STATUS_GENERAL", take)
-    take(await tor.control.command("GETINFO status/bootstrap-phase"))
-    await joined
-
-
-UNKNOWN_CIRCUIT = 552
-"""Tor's answer when it has no such circuit (control-spec section 3.16)."""
-
-UPLOADS_SECONDS = 10.0
-"""How long directories may take once the first has taken a descriptor: those that then have not are rarely asked."""
-
-
-async def _publish(core: Lifecycle, tor: OpenTor) -> None:
-    """Return when the onion service can be found; at once when there is none."""
-    await tor.host()
-    if tor.descriptors is not None:
-        await tor.descriptors.when_first_uploaded()
-        with contextlib.suppress(defer.TimeoutError):
-            await tor.descriptors.when_all_answered().addTimeout(UPLOADS_SECONDS, core.clock)
-
-
-async def _close_circuit(control: ControlConnection, circuit: int) -> None:
-    """Return when tor has closed a circuit, does not know it any more, or is not there to be asked."""
-    try:
-        await control.command(f"CLOSECIRCUIT {circuit}", secrets=(str(circuit),))
-    except ControlReplyError as error:
-        if error.code != UNKNOWN_CIRCUIT:
-            _log.warn("tor refused to close a circuit: {code}", code=error.code)
-    except ControlError as error:
-        _log.debug("a circuit was not closed: {problem}", problem=str(error))
-
-
-def _take_step(
-    inputs: _Inputs, coroutine: Coroutine[Any, Any, None], held: _Held, done: Callable[[_Held], None]
-) -> None:
-    """Begin a step; its end is an input, unless the tor is let go before."""
+def _take_step(inputs: _Inputs, step: Deferred[None], held: _Held, done: Callable[[_Held], None]) -> Deferred[None]:
+    """Have the end of a step be an input, unless the tor is let go before."""
 
     def failed(failure: Failure) -> None:
         # A step that closes the connection by itself, at a deadline, is let go in the middle, and fails afterwards.
-        if failure.check(CancelledError) is None and not held.gone:
+        if not held.gone:
             inputs._failed(failure)
 
-    held.step = Deferred.fromCoroutine(coroutine)
-    held.step.addCallbacks(lambda _: done(held), failed)
+    return step.addCallbacks(lambda _: done(held), failed)
+
+
+def _entering(name: str) -> Callable[..., None]:
+    """What a state begins with that owns nothing: its name is known."""
+
+    def enter(inputs: _Inputs, core: Lifecycle, *unused: object) -> None:
+        core.state = name
+
+    return enter
 
 
 def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table of transitions, no branches
     machine = TypeMachineBuilder(_Inputs, Lifecycle)
 
     def begin_opening(inputs: _Inputs, core: Lifecycle, failure: Failure | None = None) -> Deferred[None]:
+        core.state = "opening"
         core.attempts += 1
         core.bootstrap = None
         opening = Deferred.fromCoroutine(core.source.open())
         return opening.addCallback(inputs._opened).addErrback(inputs._failed)
 
     def begin_joining(inputs: _Inputs, core: Lifecycle, tor: OpenTor) -> _Held:
+        core.state = "joining"
         held = _Held(tor)
         held.lost = tor.when_lost().addCallbacks(inputs._lost, lambda cancelled: None)
-        _take_step(inputs, _join(core, tor), held, inputs._joined)
+        held.step = _take_step(inputs, core.join(tor), held, inputs._joined)
+        held.pulse = _take_step(inputs, core.watch.feel_pulse(tor), held, lambda held: None)
         return held
 
     def begin_publishing(inputs: _Inputs, core: Lifecycle, held: _Held) -> _Held:
-        _take_step(inputs, _publish(core, held.tor), held, inputs._published)
+        core.state = "publishing"
+        held.step = _take_step(inputs, core.publish(held.tor), held, inputs._published)
         return held
 
     def be_up(inputs: _Inputs, core: Lifecycle, held: _Held) -> _Held:
-        core.attempts = 0
+        def tell(reached: bool) -> None:
+            if not held.gone:
+                (inputs._reached if reached else inputs._missed)(held)
+
+        core.state = "published"
         core.was_up = True
-        _take_step(inputs, held.tor.keep(), held, lambda held: None)
+        core.descriptors = held.tor.descriptors
+        held.up_since = core.clock.seconds()
+        held.step = _take_step(inputs, core.watch.watch_over(held.tor, tell), held, lambda held: None)
+        return held
+
+    def be_reachable(inputs: _Inputs, core: Lifecycle, held: _Held) -> _Held:
+        core.state = "reachable"
+        return held
+
+    def be_doubtful(inputs: _Inputs, core: Lifecycle, held: _Held) -> _Held:
+        core.state = "doubtful"
         return held
 
     def begin_waiting(inputs: _Inputs, core: Lifecycle, failure: Failure | None = None) -> IDelayedCall:
+        core.state = "waiting"
         return core.clock.callLater(core.retry_delay(core.attempts), inputs._retried)
 
-    stopped = machine.state("Stopped")
+    stopped = machine.state("Stopped")  # the first cannot be entered with a name: who enters it says so
     opening = machine.state("Opening", begin_opening)
     joining = machine.state("Joining", begin_joining)
     publishing = machine.state("Publishing", begin_publishing)
     up = machine.state("Up", be_up)
-    closing = machine.state("Closing")
+    reachable = machine.state("Reachable", be_reachable)
+    doubtful = machine.state("Doubtful", be_doubtful)
+    closing = machine.state("Closing", _entering("closing"))
     waiting = machine.state("Waiting", begin_waiting)
-    stopping = machine.state("Stopping")
-    restarting = machine.state("Restarting")
+    stopping = machine.state("Stopping", _entering("stopping"))
+    restarting = machine.state("Restarting", _entering("restarting"))
+    are_up = (up, reachable, doubtful)
+    are_held = (joining, publishing, *are_up)
 
     stopped.upon(_Inputs.start).to(opening).returns(None)
     opening.upon(_Inputs._opened).to(joining).returns(None)
     joining.upon(_Inputs._joined).to(publishing).returns(None)
-    closing.upon(_Inputs._closed).to(waiting).returns(None)
     waiting.upon(_Inputs._retried).to(opening).returns(None)
     closing.upon(_Inputs.stop).to(stopping).returns(None)
     stopping.upon(_Inputs.stop).loop().returns(None)
     restarting.upon(_Inputs.stop).to(stopping).returns(None)
     stopping.upon(_Inputs.start).to(restarting).returns(None)
     restarting.upon(_Inputs._failed).to(opening).returns(None)
-    for state in (opening, joining, publishing, up, closing, waiting, restarting):
+    for state in (opening, closing, waiting, restarting, *are_held):
         state.upon(_Inputs.start).loop().returns(None)
+    for state in are_up:
+        state.upon(_Inputs._reached).to(reachable).returns(None)
+        state.upon(_Inputs._missed).to(doubtful).returns(None)
 
     @publishing.upon(_Inputs._published).to(up)
     def came_up(inputs: _Inputs, core: Lifecycle, old: _Held, held: _Held) -> None:
@@ -286,75 +326,80 @@ def _make_machine() -> Callable[[Lifecycle], _Inputs]:  # noqa: C901  # a table 
     def attempt_failed(inputs: _Inputs, core: Lifecycle, attempt: Deferred[None], failure: Failure) -> None:
         core.tell_failure(failure)
 
-    @joining.upon(_Inputs._failed).to(closing)
-    @publishing.upon(_Inputs._failed).to(closing)
-    @up.upon(_Inputs._failed).to(closing)
     def step_failed(inputs: _Inputs, core: Lifecycle, held: _Held, failure: Failure) -> None:
-        core.tell_failure(failure)
+        core.lose(held, failure)
         held.let_go().addCallback(lambda _: inputs._closed())
 
-    @joining.upon(_Inputs._lost).to(closing)
-    @publishing.upon(_Inputs._lost).to(closing)
-    @up.upon(_Inputs._lost).to(closing)
     def tor_lost(inputs: _Inputs, core: Lifecycle, held: _Held, reason: str) -> None:
-        core.tell_failure(Failure(TorError(reason)))
+        core.lose(held, Failure(TorError(reason)))
         held.let_go().addCallback(lambda _: inputs._closed())
+
+    def stop_held(inputs: _Inputs, core: Lifecycle, held: _Held) -> None:
+        held.let_go().addCallback(lambda _: inputs._closed())
+
+    for state in are_held:
+        state.upon(_Inputs._failed).to(closing)(step_failed)
+        state.upon(_Inputs._lost).to(closing)(tor_lost)
+        state.upon(_Inputs.stop).to(stopping)(stop_held)
+
+    @closing.upon(_Inputs._closed, nodata=True).to(waiting)
+    def tor_ended(inputs: _Inputs, core: Lifecycle) -> None:
+        core.went_down()
 
     @stopped.upon(_Inputs.stop).loop()
+    def never_began(inputs: _Inputs, core: Lifecycle) -> None:
+        core.settle_stop()
+
     @stopping.upon(_Inputs._closed).to(stopped)
-    @restarting.upon(_Inputs._closed).to(opening)
-    def ended(inputs: _Inputs, core: Lifecycle) -> None:
+    def ended(inputs: _Inputs, core: Lifecycle, nothing: object) -> None:
+        core.state = "stopped"
+        core.went_down()
+        core.settle_stop()
+
+    @restarting.upon(_Inputs._closed, nodata=True).to(opening)
+    def ended_on_the_way(inputs: _Inputs, core: Lifecycle) -> None:
+        core.went_down()
         core.settle_stop()
 
     @stopping.upon(_Inputs._failed).to(stopped)
-    def attempt_ended(inputs: _Inputs, core: Lifecycle, failure: Failure) -> None:
+    def attempt_ended(inputs: _Inputs, core: Lifecycle, nothing: object, failure: Failure) -> None:
+        core.state = "stopped"
         core.settle_stop()
 
     @opening.upon(_Inputs.stop).to(stopping)
     def stop_attempt(inputs: _Inputs, core: Lifecycle, attempt: Deferred[None]) -> None:
         attempt.cancel()
 
-    @joining.upon(_Inputs.stop).to(stopping)
-    @publishing.upon(_Inputs.stop).to(stopping)
-    @up.upon(_Inputs.stop).to(stopping)
-    def stop_held(inputs: _Inputs, core: Lifecycle, held: _Held) -> None:
-        held.let_go().addCallback(lambda _: inputs._closed())
-
     @waiting.upon(_Inputs.stop).to(stopped)
     def stop_waiting(inputs: _Inputs, core: Lifecycle, retry: IDelayedCall) -> None:
+        core.state = "stopped"
         retry.cancel()
         core.settle_stop()
 
-    @stopping.upon(_Inputs._opened).loop()
-    @restarting.upon(_Inputs._opened).loop()
+    @stopping.upon(_Inputs._opened, nodata=True).loop()
+    @restarting.upon(_Inputs._opened, nodata=True).loop()
     def opened_too_late(inputs: _Inputs, core: Lifecycle, tor: OpenTor) -> None:
         _Held(tor).let_go().addCallback(lambda _: inputs._closed())
 
-    @up.upon(_Inputs.await_up).loop()
     def is_up(inputs: _Inputs, core: Lifecycle, held: _Held, waiter: Deferred[None]) -> None:
         waiter.callback(None)
 
-    @up.upon(_Inputs.close_circuit).loop()
     def circuit_unwanted(inputs: _Inputs, core: Lifecycle, held: _Held, circuit: int) -> None:
-        Deferred.fromCoroutine(_close_circuit(held.tor.control, circuit)).addErrback(
+        Deferred.fromCoroutine(close_circuit(held.tor.control, circuit)).addErrback(
             lambda failure: _log.failure("while closing a circuit", failure)
         )
 
-    for state in (stopped, closing, stopping, restarting):
-        state.upon(_Inputs.close_circuit).loop().returns(None)
-    for state in (opening, joining, publishing, waiting):
-        state.upon(_Inputs.close_circuit, nodata=True).loop().returns(None)
-
-    @stopped.upon(_Inputs.await_up).loop()
-    @opening.upon(_Inputs.await_up, nodata=True).loop()
-    @joining.upon(_Inputs.await_up, nodata=True).loop()
-    @publishing.upon(_Inputs.await_up, nodata=True).loop()
-    @closing.upon(_Inputs.await_up).loop()
-    @waiting.upon(_Inputs.await_up, nodata=True).loop()
-    @stopping.upon(_Inputs.await_up).loop()
-    @restarting.upon(_Inputs.await_up).loop()
     def is_not_up(inputs: _Inputs, core: Lifecycle, waiter: Deferred[None]) -> None:
         core.waiting_for_up.append(waiter)
+
+    for state in are_up:
+        state.upon(_Inputs.await_up).loop()(is_up)
+        state.upon(_Inputs.close_circuit).loop()(circuit_unwanted)
+    stopped.upon(_Inputs.await_up).loop()(is_not_up)
+    stopped.upon(_Inputs.close_circuit).loop().returns(None)
+    for state in (opening, joining, publishing, closing, waiting, stopping, restarting):
+        state.upon(_Inputs.await_up, nodata=True).loop()(is_not_up)
+        state.upon(_Inputs.close_circuit, nodata=True).loop().returns(None)
 
     return machine.build()
 

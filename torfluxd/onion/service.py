@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from attrs import evolve
 from twisted.application.internet import backoffPolicy
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -13,6 +15,8 @@ from twisted.logger import Logger
 from torfluxd.onion.bootstrap import likely_cause
 from torfluxd.onion.lifecycle import Lifecycle, TorMachine
 from torfluxd.onion.sources import TorSource
+from torfluxd.onion.status import TorStatus
+from torfluxd.onion.watch import Watch
 
 __all__ = ["RETRY_CAP_SECONDS", "RETRY_FACTOR", "RETRY_FIRST_SECONDS", "TorService"]
 
@@ -32,6 +36,10 @@ class TorService(Service):
     :param clock: for the waits between attempts.
     :param say: takes each line of progress, fit for a person's eyes; the log by default.
     :param came_up: called each time that tor is up, the first time and after each loss.
+    :param went_down: called each time that a tor has ended, or our connection to one that is not ours, with all that it
+        knew of circuits.
+    :param circuits: tells how many circuits have a connection now, where that is known.
+    :param wall: this machine's clock, in seconds since the epoch.
     :param retry_delay: seconds to wait before attempt n+1, given n.
     """
 
@@ -42,11 +50,19 @@ class TorService(Service):
         *,
         say: Callable[[str], None] | None = None,
         came_up: Callable[[], None] = lambda: None,
+        went_down: Callable[[], None] = lambda: None,
+        circuits: Callable[[], int] | None = None,
+        wall: Callable[[], float] = time.time,
         retry_delay: Callable[[int], float] | None = None,
     ) -> None:
+        self._clock = clock
+        self._wall = wall
+        self._circuits = circuits
         self._core = Lifecycle(
             source=source,
             clock=clock,
+            watch=Watch(clock),
+            went_down=went_down,
             retry_delay=retry_delay or backoffPolicy(RETRY_FIRST_SECONDS, RETRY_CAP_SECONDS, RETRY_FACTOR),
             came_up=came_up,
             say=say or (lambda line: _log.info("{line}", line=line)),
@@ -86,6 +102,24 @@ class TorService(Service):
         :param circuit: its id, as `HiddenServiceExportCircuitID` tells it. No log and no error shows it.
         """
         self._machine.close_circuit(circuit)
+
+    @property
+    def status(self) -> TorStatus:
+        """How tor and the onion service are at this moment."""
+        core = self._core
+        status = TorStatus(
+            state=core.state,
+            descriptor_uploaded_at=self._at(core.descriptors.uploaded_at if core.descriptors else None),
+            losses=core.losses,
+            circuits=self._circuits() if self._circuits else None,
+        )
+        if core.bootstrap is None or not status.is_there:
+            return status
+        return evolve(status, bootstrap_percent=core.bootstrap.progress)
+
+    def _at(self, seconds: float | None) -> float | None:
+        """A moment of the clock, in seconds since the epoch: as long ago as it is, whatever became of the date."""
+        return None if seconds is None else self._wall() - (self._clock.seconds() - seconds)
 
     @property
     def likely_cause(self) -> str:

@@ -146,7 +146,7 @@ class LaunchedTor:
             endpoint = UNIXClientEndpoint(self._reactor, str(self._control_socket))
             control = await connect_control(endpoint, self._reactor, f"unix:{self._control_socket}")
             await control.command("TAKEOWNERSHIP")
-            watch = await _watch(control, self._onion[0] if self._onion else None)
+            watch = await _watch(control, self._onion[0] if self._onion else None, self._reactor)
         except (TorError, CancelledError) as error:
             if control is not None:
                 control.close()
@@ -304,7 +304,7 @@ class RunningTor:
             check_target(self._onion[1])
         control = await connect_control(self._endpoint, self._clock, self._where)
         try:
-            watch = await _watch(control, self._onion[0] if self._onion else None)
+            watch = await _watch(control, self._onion[0] if self._onion else None, self._clock)
         except (TorError, CancelledError):
             control.close()
             raise
@@ -395,11 +395,11 @@ def _explained(error: ControlReplyError, key: OnionKey) -> ControlReplyError:
     )
 
 
-async def _watch(control: ControlConnection, key: OnionKey | None) -> DescriptorWatch | None:
+async def _watch(control: ControlConnection, key: OnionKey | None, clock: IReactorTime) -> DescriptorWatch | None:
     """Listen for descriptors from the first moment, so that none is missed."""
     if key is None:
         return None
-    watch = DescriptorWatch(key.address.name)
+    watch = DescriptorWatch(key.address.name, clock)
     await control.listen("HS_DESC", watch.take)
     return watch
 
