@@ -11,6 +11,7 @@ from torfluxd.gateway.allowances import (
     FREE_REQUEST_BYTES,
     FREE_REQUESTS,
     MAX_DEBT_SECONDS,
+    ONE_STREAM_BYTES_PER_SECOND,
     Allowances,
     Bucket,
 )
@@ -86,3 +87,27 @@ class NumbersTests(SynchronousTestCase):
     def test_who_tries_again_every_ten_seconds_is_never_closed(self) -> None:
         """A client that tries again whenever it flushes, every ten seconds, is at ease each time."""
         self.assertLess(EASE_SECONDS, 10)
+
+
+class WorkersTests(SynchronousTestCase):
+    """What each of several workers gives."""
+
+    def test_together_they_give_no_more_than_one(self) -> None:
+        """Strangers gain nothing from workers: what all may do together, and a circuit's requests, are divided."""
+        whole = Allowances()
+        for workers in (2, 4, 16):
+            part = whole.divided(workers)
+            for name in ("newcomers_together", "grown_together"):
+                self.assertEqual(getattr(part, name).times(workers), getattr(whole, name))
+            for name in ("newcomer", "grown"):
+                divided, allowance = getattr(part, name), getattr(whole, name)
+                self.assertEqual(divided.requests_per_second * workers, allowance.requests_per_second)
+                self.assertEqual(divided.burst_requests * workers, allowance.burst_requests)
+
+    def test_a_long_body_is_not_slowed(self) -> None:
+        """A long body, which meets one worker, is not slowed below what a circuit of the Tor network carries."""
+        self.assertEqual(Allowances().divided(16).newcomer.bytes_per_second, ONE_STREAM_BYTES_PER_SECOND)
+
+    def test_one_worker_is_a_gateway(self) -> None:
+        """With one worker nothing is divided."""
+        self.assertEqual(Allowances().divided(1), Allowances())

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 __all__ = ["Allowance", "Allowances", "Bucket"]
 
@@ -64,6 +64,9 @@ So whoever brings one report on a circuit of its own (256 KiB at most) never wai
 that circuit our tor took 1.9 ms (measured): more than these requests take of us."""
 
 FREE_REQUEST_BYTES: Final = 32 * 1024
+
+ONE_STREAM_BYTES_PER_SECOND: Final = 5.0 * MIB
+"""What a circuit may send at least to one worker of many: as much as one of the Tor network carries."""
 
 REFUSED_LINES_PER_REQUEST: Final = 4
 """How many refused lines count as a request. One takes 2 us to find, and often a write of its own to InfluxDB, of
@@ -112,7 +115,7 @@ class Allowance:
     burst_bytes: float
 
     def times(self, factor: float) -> Allowance:
-        """So many times as much."""
+        """So many times as much, of everything."""
         return Allowance(
             requests_per_second=self.requests_per_second * factor,
             burst_requests=self.burst_requests * factor,
@@ -163,6 +166,28 @@ class Allowances:
     slowed_seconds: float = SLOWED_SECONDS
     refused_seconds: float = REFUSED_SECONDS
     refusals_before_close: int = REFUSALS_BEFORE_CLOSE
+
+    def divided(self, workers: int) -> Allowances:
+        """What each of so many workers gives, so that all of them together give this: tor spreads the streams of each
+        circuit over them by chance.
+
+        Only of bytes each gives a circuit not less than `ONE_STREAM_BYTES_PER_SECOND`, because a long body is one
+        stream, and meets one worker.
+        """
+        if workers == 1:
+            return self
+        share = 1 / workers
+        return evolve(
+            self,
+            newcomer=_of_one_worker(self.newcomer.times(share)),
+            grown=_of_one_worker(self.grown.times(share)),
+            newcomers_together=self.newcomers_together.times(share),
+            grown_together=self.grown_together.times(share),
+        )
+
+
+def _of_one_worker(allowance: Allowance) -> Allowance:
+    return evolve(allowance, bytes_per_second=max(allowance.bytes_per_second, ONE_STREAM_BYTES_PER_SECOND))
 
 
 @define

@@ -14,25 +14,18 @@ from twisted import __version__ as twisted_version
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorCore
+from twisted.internet.interfaces import IListeningPort, IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import torfluxd
 from torfluxd.delivery.schema import SPOOL_FILE
 from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
-from torfluxd.gateway.bounds import Bounds as FrontBounds
-from torfluxd.gateway.circuits import CircuitFactory, UnknownCircuitFactory
 from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
-from torfluxd.gateway.front import Front
-from torfluxd.gateway.held import Held
 from torfluxd.gateway.homes import HOMES_FILE, Homes
 from torfluxd.gateway.identity import find_clients, find_key
-from torfluxd.gateway.limiter import Limiter
-from torfluxd.gateway.rules import LineRules
-from torfluxd.gateway.site import InfluxdbSite, SiteReactor
-from torfluxd.influx.account import Account
-from torfluxd.influx.credential import Credential
+from torfluxd.gateway.serving import Serving
+from torfluxd.gateway.site import SiteReactor
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
@@ -41,10 +34,7 @@ from torfluxd.onion.torrc import check_socket_path, read_version
 from torfluxd.settings import Expose, GatewaySettings
 from torfluxd.state import StateDirectory, default_state_directory
 
-__all__ = ["DRAIN_SECONDS", "Gateway", "GatewayReactor"]
-
-DRAIN_SECONDS = 4.0
-"""What requests in flight get at the end; with a second for tor to end, five in all."""
+__all__ = ["Gateway", "GatewayReactor"]
 
 _TWISTED_ADVISED = (26, 10)
 """Earlier releases have known faults in HTTP parsing, which `--expose all` uses towards InfluxDB."""
@@ -87,7 +77,6 @@ class Gateway(Service):
         self._doors: list[Door] = []
         self._ports: list[IListeningPort] = []
         self._coming_up: Deferred[None] | None = None
-        self._credential = Credential(settings.credential_options, settings.influxdb_api, environment, reactor)
 
     def prepare(self) -> None:
         """Claim the state directory, find the credential, the key and the tor, and read the endpoints.
@@ -99,7 +88,8 @@ class Gateway(Service):
         self._state = StateDirectory.claim(path)
         try:
             self._prepare_site(self._state)
-            self._doors = [Door(text, server_endpoint(self._reactor, text), self._front) for text in settings.listen]
+            front = self._serving.front
+            self._doors = [Door(text, server_endpoint(self._reactor, text), front) for text in settings.listen]
             if settings.has_onion:
                 self._prepare_onion(self._state)
         except OSError as error:
@@ -110,16 +100,10 @@ class Gateway(Service):
             raise
 
     def _prepare_site(self, state: StateDirectory) -> None:
-        settings = self._settings
-        for warning in self._credential.load():
-            _warn(warning)
-        account = Account(self._credential, settings.influxdb_api, settings.influxdb_org or "")
         homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
-        held = Held()
-        rules = LineRules.of(settings.rules)
-        self._site = InfluxdbSite(self._reactor, settings.influxdb, settings.expose, account, homes, rules, held)
-        self._front = Front(self._site, FrontBounds(), self._reactor, held)
-        self._limiter = Limiter(self._reactor, close_circuit=self._close_circuit)
+        self._serving = Serving(self._reactor, self._settings, self._environment, homes, self._close_circuit)
+        for warning in self._serving.load_credential():
+            _warn(warning)
 
     def _prepare_onion(self, state: StateDirectory) -> None:
         settings = self._settings
@@ -165,15 +149,8 @@ class Gateway(Service):
         return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), clients=clients, hear=_warn)
 
     def _onion_door(self, socket: Path) -> Door:
-        """The socket that tor connects strangers to. Only our own tor says which circuit they come through.
-
-        What comes in elsewhere (`--listen`) is not limited: that is the operator's own door, behind whatever he puts
-        before it, and one connection there may stand for many clients.
-        """
-        build, limiter = self._front.build_limited, self._limiter
-        factory: IProtocolFactory = UnknownCircuitFactory(lambda: build(limiter.of_connection()))
-        if self._settings.launches_tor:
-            factory = CircuitFactory(lambda circuit: build(limiter.of_circuit(circuit)))
+        """The socket that tor connects strangers to."""
+        factory = self._serving.onion_factory(knows_circuits=self._settings.launches_tor)
         # For this user alone; or, where an operator names the place, for the group of its directory.
         mode = 0o660 if self._settings.onion_socket else 0o600
         return Door(f"unix:{socket}", UNIXServerEndpoint(self._reactor, str(socket), mode=mode), factory, socket)
@@ -198,7 +175,7 @@ class Gateway(Service):
         self._state.name_holder()  # it was claimed before a daemon forked
         settings = self._settings
         _tell_start(settings)
-        await self._site.open_spool(self._state.path / SPOOL_FILE, settings.spool_limit)
+        await self._serving.open(self._state.path / SPOOL_FILE)
         for door in self._doors:
             self._ports.append(await door.open())
         if self._tor is None:
@@ -236,11 +213,10 @@ class Gateway(Service):
             self._coming_up.cancel()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
-        await self._front.drain(DRAIN_SECONDS)
+        await self._serving.drain()
         if self._tor is not None:
             await self._tor.stopService()
-        await self._site.close()
-        self._limiter.forget()
+        await self._serving.close()
         for door in self._doors:
             door.remove()
         if self._state is not None:
@@ -248,7 +224,7 @@ class Gateway(Service):
             self._state = None
 
     def stopService(self) -> Deferred[None]:
-        """Go down. Fires when everything has ended, within `DRAIN_SECONDS` and the time that tor takes."""
+        """Go down. Fires when everything has ended, within the time that `drain` and tor take."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._go_down())
 

@@ -29,6 +29,7 @@ from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent, influxdb_endp
 from torfluxd.influx.api import Api
 from torfluxd.influx.direct import DirectPoster
 from torfluxd.influx.passthrough import HttpPassThrough
+from torfluxd.influx.stamp import Stamper
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import InfluxdbUrl
 from torfluxd.settings import Expose
@@ -72,6 +73,7 @@ class InfluxdbSite:
         to.
     :param rules: what strangers may write; by default anywhere, and what :class:`LineRules` says.
     :param held: what is held for strangers, shared with the doors in front of this.
+    :param stamper: gives lines without a time theirs; by default one of its own.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class InfluxdbSite:
         homes: Homes | None = None,
         rules: LineRules | None = None,
         held: Held | None = None,
+        stamper: Stamper | None = None,
     ) -> None:
         self._agent = influxdb_agent(reactor, url)
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
@@ -97,7 +100,7 @@ class InfluxdbSite:
         self._spool: DiskSpool | None = None
         self._couriers: Couriers | None = None
         api = Api.V1 if account is None else account.api
-        writes = Writes(self._safekeeping, reactor, api=api, rules=rules, held=held)
+        writes = Writes(self._safekeeping, reactor, stamper, api, rules, held)
         policy = Policy(expose, rules.settle)
         self._routes = Routes(policy, writes, HttpPassThrough(self._agent, url, reactor), complaints)
 
