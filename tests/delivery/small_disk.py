@@ -90,6 +90,7 @@ def empty(path: Path, clock: Clock) -> dict[str, object]:
     while (failed := put(spool, kept)) is None:
         kept += 1
     take_the_rest(path.with_name("other"))
+    proved = result(spool.prove())
     delivered = 0
     while (lease := result(spool.lend())) is not None:
         assert isinstance(lease, BorrowedBatch)
@@ -101,7 +102,7 @@ def empty(path: Path, clock: Clock) -> dict[str, object]:
     return {
         "kept": kept,
         "delivered": delivered,
-        "failed": [failed, too_soon],
+        "failed": [failed, proved, too_soon],
         "afterwards": afterwards,
         "trouble": bool(spool.trouble),
         "numbers": numbers(spool),

@@ -29,6 +29,7 @@ from torfluxd.gateway.limiter import Limiter
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.site import InfluxdbSite
 from torfluxd.influx.url import parse_influxdb_url
+from torfluxd.ops.figures import Figures
 
 __all__ = ["Arena", "Door", "Outcome", "Said", "targets"]
 
@@ -212,7 +213,8 @@ class Arena:
         rules = LineRules(max_age_seconds=_ANY_TIME_SECONDS, max_ahead_seconds=_ANY_TIME_SECONDS)
         site = InfluxdbSite(self._reactor, parse_influxdb_url("http://127.0.0.1:8086"), rules=rules)
         self._front = Front(site, Bounds(), self._reactor)
-        limiter = Limiter(self._reactor, _ALLOWANCES, self._close_circuit)
+        self._site = site
+        self._limiter = limiter = Limiter(self._reactor, _ALLOWANCES, self._close_circuit)
         self._circuits = CircuitFactory(lambda circuit: self._front.build_limited(limiter.of_circuit(circuit)))
         self._circuits_closed: list[int] = []
         self._requests: list[bytes] = []
@@ -222,6 +224,11 @@ class Arena:
     def close(self) -> None:
         """Listen to the log no more."""
         globalLogPublisher.removeObserver(self._observe)
+
+    @property
+    def figures(self) -> Figures:
+        """What the gateway has counted."""
+        return self._site.figures + self._front.figures + self._limiter.figures
 
     def _close_circuit(self, circuit: int) -> None:
         self._circuits_closed.append(circuit)

@@ -20,7 +20,7 @@ from torfluxd.delivery.executor import Executor
 from torfluxd.delivery.ledger import Ledger
 from torfluxd.delivery.lending import BorrowedBatch, Kept
 from torfluxd.delivery.schema import SCHEMA
-from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Put, Report, Step
+from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Prove, Put, Report, Step
 from torfluxd.delivery.store import Sums
 from torfluxd.errors import SpoolBrokenError
 
@@ -164,6 +164,14 @@ class DiskSpool:
     def take_back(self, kept: Kept, fate: Fate, reason: str, refused: Sequence[Refusal]) -> Deferred[None]:
         """End a lease; only the lease calls this."""
         return self._ask(GiveBack(kept, fate, reason, refused)).addCallback(_nothing)
+
+    def prove(self) -> Deferred[None]:
+        """Show that it works: change nothing, and have that synced to the disk, behind what was asked before.
+
+        :returns: a Deferred that fires when it is; while the thread or the disk hangs it does not fire. It fails as
+            that of :meth:`put` does.
+        """
+        return self._ask(Prove()).addCallback(_nothing)
 
     def close(self) -> Deferred[None]:
         """Do what was asked before, close the file and end the thread.

@@ -17,7 +17,7 @@ from torfluxd.delivery.damage import explain, is_damage, is_full, set_aside
 from torfluxd.delivery.lending import DeadLetter, Kept, letters_for, size_bytes
 from torfluxd.delivery.reserve import Reserve
 from torfluxd.delivery.schema import SCHEMA
-from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Put, Report, Result, Step
+from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Prove, Put, Report, Result, Step
 from torfluxd.delivery.store import Row, Span, Store, Sums
 from torfluxd.errors import SpoolBrokenError, SpoolFullError, SpoolVersionError
 
@@ -90,7 +90,7 @@ class Ledger:
         except Exception as error:
             self._book.revert()
             broken = self._fail(error, now)
-            makes_room = is_full(error) and not all(isinstance(step, Put) for step in steps)
+            makes_room = is_full(error) and not all(isinstance(step, Put | Prove) for step in steps)
             if makes_room and (not refusing_puts or self._reserve.give_up()):
                 return self.do(steps, now)  # without the puts; and if that was not enough, with the reserve
             return self._failed(steps, broken)
@@ -116,6 +116,8 @@ class Ledger:
             self._take_back(store, step, now)
         elif self._refuses_puts(now):
             return SpoolBrokenError(self._trouble)
+        elif isinstance(step, Prove):
+            store.touch()
         else:
             try:
                 self._put(store, step.batch, now)

@@ -19,6 +19,7 @@ __all__ = [
     "Bounds",
     "GiveBack",
     "Lend",
+    "Prove",
     "Put",
     "Report",
     "Result",
@@ -109,7 +110,12 @@ class GiveBack:
     refused: Sequence[Refusal] = ()
 
 
-Step = Put | Lend | GiveBack
+@frozen
+class Prove:
+    """A step: change nothing, and sync that to the disk, as a put would be."""
+
+
+Step = Put | Lend | GiveBack | Prove
 Result = Kept | SpoolError | ValueError | None
 
 

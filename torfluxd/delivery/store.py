@@ -116,6 +116,11 @@ class Store:
         """Copy the WAL into the file, as SQLite does with the last connection, and close it."""
         self._connection.close()
 
+    def touch(self) -> None:
+        """Write what is there already, so that the transaction has something to sync."""
+        [[version]] = self._connection.execute("PRAGMA user_version")
+        self._connection.execute(f"PRAGMA user_version = {version}")
+
     def shrink(self) -> None:
         """Give pages that were freed back to the disk. To be called when little is left, all of which is copied."""
         for step in ("PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):

@@ -91,13 +91,13 @@ class Bodies:
 
     :param stamper: gives lines without a time theirs.
     :param grammar: of the InfluxDB that the lines are for.
-    :param screen: applies the vendor's rules; None where there are none.
+    :ivar screen: applies the vendor's rules; None where there are none.
     """
 
     def __init__(self, stamper: Stamper, grammar: Grammar = GRAMMARS[Api.V1], screen: Screen | None = None) -> None:
         self._stamper = stamper
         self._grammar = grammar
-        self._screen = screen
+        self.screen = screen
 
     def read_together(self, bodies: Sequence[Body]) -> Load | None:
         """Read bodies that nobody has read yet, if all their lines are plain, have a time, and keep to the rules.
@@ -108,7 +108,7 @@ class Bodies:
         if any(body.lines is not None or body.write.precision != precision for body in bodies):
             return None
         raw = b"\n".join([body.raw for body in bodies])
-        screen = self._screen
+        screen = self.screen
         if not (are_plain(raw, precision, self._grammar) if screen is None else screen.passes(raw, precision)):
             return None
         return Load(bodies, stamp_lines(raw, 0, precision, Timestamps.ALL), raw.count(b"\n") + 1)
@@ -133,7 +133,7 @@ class Bodies:
 
     def _screened(self, checked: Checked, body: Body) -> Checked:
         """What the rules leave of a body's good lines."""
-        screen, precision = self._screen, body.write.precision
+        screen, precision = self.screen, body.write.precision
         if screen is None or not checked.points:
             return checked
         if checked.timestamps is not Timestamps.SOME and screen.passes(

@@ -61,6 +61,13 @@ class Budget:
         self._value_count = 0
         self._tags: dict[bytes, set[bytes]] = {}
 
+    def under(self, rules: LineRules) -> Budget:
+        """The same names, to which so many may be added as other rules say. This one is not used any more."""
+        budget = Budget(rules)
+        budget.series, budget.fields, budget._tags = self.series, self.fields, self._tags
+        budget._values, budget._value_count = self._values, self._value_count
+        return budget
+
     def admit_series(self, pieces: Pieces, listed: Collection[bytes] = ()) -> str | None:
         """Count the measurement and the tags of a line; values that are too many become `other` in it.
 

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from torfluxd.boundaries import Destination, SpoolCounts
+from torfluxd.gateway.high_water import HighWater
 
 __all__ = ["Complaints"]
 
@@ -27,6 +28,8 @@ class Complaints:
     is left of which nothing gets through; and when the spool is empty. No reason that it is given holds anything of
     what a stranger sent, and no destination is named: a stranger may have thought of it.
 
+    :ivar outages: how many have begun.
+
     :param clock: measures the silence.
     """
 
@@ -34,21 +37,34 @@ class Complaints:
         self._clock = clock
         self._silent_until: dict[tuple[str, str], float] = {}
         self._away: set[Destination] = set()
+        self.outages = 0
+        self._high_water: HighWater | None = None
         self._filled: SpoolCounts | None = None  # the counts when the spool was last empty, or just after
+
+    @property
+    def is_outage(self) -> bool:
+        """Whether there is a destination of which nothing gets through."""
+        return bool(self._away)
 
     def note(self, reason: str) -> None:
         """A stranger was told to come back, for this reason."""
         if self._may_speak("note", reason):
             _log.warn("InfluxDB did not serve a stranger, who was told to come back: {reason}", reason=_phrase(reason))
 
-    def found(self, counts: SpoolCounts) -> None:
-        """There is a spool, which may hold something from before."""
+    def found(self, counts: SpoolCounts, limit_bytes: int) -> None:
+        """There is a spool, which may hold something from before.
+
+        :param limit_bytes: how much it holds at most.
+        """
+        self._high_water = HighWater(limit_bytes)
         if counts.points:
             self._filled = counts
             _log.info("the spool holds {points} points from before, for InfluxDB", points=counts.points)
+        self._high_water.see(counts.size_bytes)
 
     def kept(self, destination: Destination, reason: str, counts: SpoolCounts) -> None:
         """A write is kept in the spool, or stays there, for this reason."""
+        self.outages += not self._away
         self._away.add(destination)
         if self._filled is None:
             self._filled = counts
@@ -58,6 +74,7 @@ class Complaints:
                 reason=_phrase(reason),
                 points=counts.points,
             )
+        self._see(counts)
 
     def arrived(self, destination: Destination, counts: SpoolCounts, waiting: Container[Destination]) -> None:
         """InfluxDB took a write out of the spool, or refused it for what is in it.
@@ -78,6 +95,11 @@ class Complaints:
                 refused=counts.rejected_points - self._filled.rejected_points,
             )
             self._filled = None
+        self._see(counts)
+
+    def _see(self, counts: SpoolCounts) -> None:
+        if self._high_water is not None:
+            self._high_water.see(counts.size_bytes)
 
     def _may_speak(self, what: str, reason: str) -> bool:
         """Whether nothing of the kind was said a moment ago, for the same reason: a new one is news at once."""

@@ -306,6 +306,7 @@ class Connection(Protocol):
         elif isinstance(plan, PassThrough):
             self._begin_to_stream(plan)
         else:
+            front.answered += 1
             self._answer(plan)
 
     def _begin_to_collect(self, plan: Collect) -> None:

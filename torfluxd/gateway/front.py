@@ -21,6 +21,7 @@ from torfluxd.gateway.heads import HeadReader
 from torfluxd.gateway.held import Held
 from torfluxd.gateway.limiter import Share
 from torfluxd.gateway.wire import AnswerBytes
+from torfluxd.ops.figures import Figures
 
 __all__ = ["Bounds", "Front"]
 
@@ -39,6 +40,7 @@ class Front(Factory):
     Listen with it on any Twisted server endpoint. Nothing it does is logged, but failures of our own code.
 
     :ivar requests: how many requests reached the site.
+    :ivar answered: how many of them it answered from their heads.
     :ivar refused: how many connections were ended by an answer of the door's own, or by
         :attr:`~torfluxd.gateway.exchange.Collect.too_large`, for each status.
     :ivar evicted: how many connections were ended because there were too many, or too much was held.
@@ -58,7 +60,7 @@ class Front(Factory):
         self.clock = clock
         self.encode = AnswerBytes()
         self.read_head = HeadReader(bounds)
-        self.requests = 0
+        self.requests = self.answered = 0
         self.refused: Counter[int] = Counter()
         self.evicted = 0
         self.draining = False
@@ -74,6 +76,17 @@ class Front(Factory):
     def connections(self) -> int:
         """How many are open."""
         return len(self._connections)
+
+    @property
+    def figures(self) -> Figures:
+        """Who is here, and who was refused or had to go."""
+        return Figures(
+            requests={"answered": self.answered},
+            door_refusals={str(int(status)): count for status, count in sorted(self.refused.items())},
+            connections=self.connections,
+            evicted_connections=self.evicted,
+            held_bytes=self._held.reading_bytes + self._held.waiting_bytes,
+        )
 
     def buildProtocol(self, addr: IAddress | None) -> Connection | None:
         """Serve a connection of which nothing is known, or close it when we are draining."""

@@ -29,6 +29,7 @@ from twisted.internet.interfaces import IReactorTime
 from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply, Upstream
 from torfluxd.gateway.bodies import Bodies, Body, Load, join
 from torfluxd.gateway.suspects import Suspects
+from torfluxd.gateway.tally import Tally
 
 __all__ = ["Lanes"]
 
@@ -91,6 +92,7 @@ class _Common:
     :ivar rest: called with a lane when nothing is left to do.
     :ivar refused: called with a writer whose lines were refused, and how many.
     :ivar done: called with bodies that have their answers.
+    :ivar tally: counts what becomes of them.
     :ivar max_bytes: how much one joined write holds, so that it is not refused for its size.
     """
 
@@ -100,6 +102,7 @@ class _Common:
     rest: Callable[[_Lane], None]
     refused: Callable[[Hashable, int], None]
     done: Callable[[Sequence[Body]], None]
+    tally: Tally
     max_bytes: int = MAX_BATCH_BYTES
 
 
@@ -203,10 +206,12 @@ class _Lane:
                 common.suspects.add_writer(body.writer)
                 if not was_read:
                     common.refused(body.writer, body.most_points - body.points)
+                    common.tally.invalid_lines += body.most_points - body.points
             if body.points:
                 good.append(body)
             else:
                 common.done((body,))
+                common.tally.refused += 1
                 body.settled.callback(body.told)
         return join(good)
 
@@ -227,6 +232,7 @@ class _Lane:
             self._common.refused(bodies[0].writer, load.points)
         self._go_on()
         self._common.done(bodies)
+        self._common.tally.settled(reply.fate, len(bodies), load.points)
         for body in bodies:
             body.tell(reply)
 
@@ -249,6 +255,7 @@ class Lanes:
     :param refused: called with each writer whose lines were refused, and how many; one who is refused some by InfluxDB
         is told of a whole body.
     :param done: called with bodies that have their answers, also when nobody waits for those any more.
+    :param tally: counts what becomes of them.
     """
 
     def __init__(
@@ -258,8 +265,9 @@ class Lanes:
         bodies: Bodies,
         refused: Callable[[Hashable, int], None] = lambda writer, lines: None,
         done: Callable[[Sequence[Body]], None] = lambda bodies: None,
+        tally: Tally | None = None,
     ) -> None:
-        self._common = _Common(upstream.send, bodies, Suspects(clock), self._rest, refused, done)
+        self._common = _Common(upstream.send, bodies, Suspects(clock), self._rest, refused, done, tally or Tally())
         self._lanes: dict[Destination, _Lane] = {}
 
     def __len__(self) -> int:

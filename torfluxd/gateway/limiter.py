@@ -36,6 +36,7 @@ from torfluxd.gateway.allowances import (
     Allowances,
     Bucket,
 )
+from torfluxd.ops.figures import Figures
 
 __all__ = ["Limited", "Limiter", "Share"]
 
@@ -342,6 +343,16 @@ class Limiter:
     def connected(self) -> int:
         """How many circuits have a connection now."""
         return len(self._shares) - len(self._idle)
+
+    @property
+    def figures(self) -> Figures:
+        """How many circuits there are, and what had to be done about strangers."""
+        return Figures(
+            circuits=self.connected,
+            limiter_slowed=self.slowed,
+            limiter_refused=self.refused,
+            limiter_closed_circuits=self.closed,
+        )
 
     def of_circuit(self, circuit: int) -> Share:
         """The share of a circuit."""

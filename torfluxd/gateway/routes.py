@@ -19,6 +19,7 @@ from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Collect, Head, PassThrough, Plan, Site
 from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.policy import Accept, HearStatement, Policy, Say
+from torfluxd.gateway.tally import Tally
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.dialect_v1 import V1
@@ -40,14 +41,27 @@ class Routes:
     :param writes: takes the writes.
     :param pass_through: takes what goes to InfluxDB as it is.
     :param complaints: told why something could not be passed on.
+    :param tally: counts what is answered here, or passed on.
     """
 
-    def __init__(self, policy: Policy, writes: Writes, pass_through: HttpPassThrough, complaints: Complaints) -> None:
-        self._judge = policy.judge
-        self._plan_once = lru_cache(REMEMBERED_HEADS)(self._plan)
+    def __init__(
+        self,
+        policy: Policy,
+        writes: Writes,
+        pass_through: HttpPassThrough,
+        complaints: Complaints,
+        tally: Tally | None = None,
+    ) -> None:
+        self.use(policy)
+        self._tally = tally or Tally()
         self._writes = writes
         self._pass_through = pass_through
         self._complaints = complaints
+
+    def use(self, policy: Policy) -> None:
+        """Judge by this from now on."""
+        self._judge = policy.judge
+        self._plan_once = lru_cache(REMEMBERED_HEADS)(self._plan)
 
     def plan(self, head: Head) -> Plan:
         """Decide from the head alone; see :meth:`torfluxd.gateway.exchange.Site.plan`."""
@@ -60,7 +74,7 @@ class Routes:
         if isinstance(verdict, Say):
             return verdict.answer
         if isinstance(verdict, HearStatement):
-            return _hear_statement(verdict.query, head)
+            return self._hear_statement(verdict.query, head)
         return self._forward(head)
 
     def _take_write(self, write: Write, head: Head) -> Collect:
@@ -72,10 +86,22 @@ class Routes:
         content_encoding = head.header(b"content-encoding")
         return Collect(self._writes.max_body_bytes, too_large(write.dialect), complete)
 
+    def _hear_statement(self, query: bytes, head: Head) -> Collect:
+        """The body may be a form, and the form a statement."""
+
+        def complete(body: bytes, writer: Hashable) -> Deferred[Answer]:
+            self._tally.answered += 1
+            return succeed(answer_statement(query, body if is_form else b""))
+
+        content_type = head.header(b"content-type") or b""
+        is_form = content_type.partition(b";")[0].strip().lower() == b"application/x-www-form-urlencoded"
+        return Collect(MAX_STATEMENT_BYTES, NOT_FOUND, complete)
+
     def _forward(self, head: Head) -> PassThrough:
         """The request goes on to InfluxDB, and the answer comes back."""
 
         def open_stream(body: IBodyProducer) -> Deferred[IResponse | Answer]:
+            self._tally.forwarded += 1
             return self._pass_through.open(head.method, head.target, head.headers, body).addErrback(self._no_response)
 
         return PassThrough(open_stream)
@@ -87,17 +113,6 @@ class Routes:
         failure.trap(UpstreamError)
         self._complaints.note(failure.getErrorMessage())
         return unavailable(V1)
-
-
-def _hear_statement(query: bytes, head: Head) -> Collect:
-    """The body may be a form, and the form a statement."""
-
-    def complete(body: bytes, writer: Hashable) -> Deferred[Answer]:
-        return succeed(answer_statement(query, body if is_form else b""))
-
-    content_type = head.header(b"content-type") or b""
-    is_form = content_type.partition(b";")[0].strip().lower() == b"application/x-www-form-urlencoded"
-    return Collect(MAX_STATEMENT_BYTES, NOT_FOUND, complete)
 
 
 _: type[Site] = Routes

@@ -18,9 +18,11 @@ from twisted.python.failure import Failure
 
 from torfluxd.boundaries import Batch, Destination, Fate, Reply, Upstream
 from torfluxd.delivery.disk import DiskSpool
+from torfluxd.delivery.steps import LIMIT_BYTES
 from torfluxd.errors import SpoolError
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.homes import Homes
+from torfluxd.gateway.tally import Tally
 
 __all__ = ["HomeUpstream", "Safekeeping"]
 
@@ -38,9 +40,13 @@ class Safekeeping:
     :param upstream: where InfluxDB is.
     :param homes: the vendor's destinations.
     :param complaints: told what the operator must know.
+    :param tally: counts the lines that are stored or kept.
+    :ivar keeps: the last write that InfluxDB did not take was kept; what the spool does not take either is lost to us.
     """
 
-    def __init__(self, upstream: Upstream, homes: Homes, complaints: Complaints) -> None:
+    def __init__(self, upstream: Upstream, homes: Homes, complaints: Complaints, tally: Tally | None = None) -> None:
+        self._tally = tally or Tally()
+        self.keeps = True
         self._upstream = upstream
         self._homes = homes
         self._complaints = complaints
@@ -51,17 +57,19 @@ class Safekeeping:
         # Why the direct way was left, by destination.
         self._away: dict[Destination, Reply] = {}
 
-    def use(self, spool: DiskSpool, put: Callable[[Destination], None]) -> None:
+    def use(self, spool: DiskSpool, put: Callable[[Destination], None], limit_bytes: int = LIMIT_BYTES) -> None:
         """Keep in this spool from now on.
 
         :param put: told the destination of each batch that was put there.
+        :param limit_bytes: how much it holds.
         """
         self._spool = spool
         self._put = put
-        self._complaints.found(spool.counts)
+        self._complaints.found(spool.counts, limit_bytes)
 
     def arrived(self, destination: Destination) -> None:
         """InfluxDB took, or refused, a batch of this destination, also out of the spool: the direct way is open."""
+        self.keeps = True
         self._away.pop(destination, None)
         if self._spool is not None:
             self._complaints.arrived(destination, self._spool.counts, self._spool.destinations)
@@ -104,7 +112,9 @@ class Safekeeping:
 
     def _judged(self, reply: Reply, batch: Batch) -> Reply | Deferred[Reply]:
         if reply.fate is not Fate.POSTPONE:
-            if self._away:
+            if reply.fate is Fate.DELIVERED:
+                self._tally.stored_lines += batch.points
+            if self._away or not self.keeps:
                 self.arrived(batch.destination)
             return reply
         if self._spool is None or self._is_forbidden(reply, batch.destination):
@@ -129,6 +139,8 @@ class Safekeeping:
         return kept.addCallbacks(self._kept, otherwise, (spool, batch, reply), {}, (batch, reply), {})
 
     def _kept(self, _: None, spool: DiskSpool, batch: Batch, reply: Reply) -> Reply:
+        self.keeps = True
+        self._tally.kept_lines += batch.points
         self._away[batch.destination] = reply
         self._complaints.kept(batch.destination, reply.reason, spool.counts)
         self._put(batch.destination)
@@ -141,6 +153,7 @@ class Safekeeping:
 
     def _not_kept(self, failure: Failure, _: Batch, reply: Reply) -> Reply:
         failure.trap(SpoolError)
+        self.keeps = False
         self._complaints.note(f"{reply.reason}; and {failure.getErrorMessage()}")
         return reply
 

@@ -75,13 +75,21 @@ class Screen:
     :param rules: what strangers may write.
     :param grammar: of the InfluxDB that the lines are for.
     :param clock: the nanoseconds since 1970.
+    :param budget: the names that there are; by default none.
     """
 
-    def __init__(self, rules: LineRules, grammar: Grammar, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        rules: LineRules,
+        grammar: Grammar,
+        clock: Callable[[], int] = time.time_ns,
+        budget: Budget | None = None,
+    ) -> None:
         self._rules = rules
         self._grammar = grammar
         self._schema = None if rules.schema is None else Schema(rules.schema, rules.unknown)
-        self._budget = Budget(rules)
+        self._budget = budget or Budget(rules)
+        self._clock = clock
         self._window = Window(rules.max_age_seconds, rules.max_ahead_seconds, clock)
         self._recent_days = min(rules.max_shard_days_per_body, rules.max_shard_days_per_writer)
         self._outside = (
@@ -93,6 +101,12 @@ class Screen:
         self._learnt = self._learnt_at = 0
         self._sure_bytes = self._longest_sure_line()
         self._days: OrderedDict[Hashable, set[int]] = OrderedDict()
+
+    def under(self, rules: LineRules) -> Screen:
+        """The screen that applies other rules from now on. Names and days that were counted still count."""
+        screen = Screen(rules, self._grammar, self._clock, self._budget.under(rules))
+        screen._days = self._days
+        return screen
 
     def _longest_sure_line(self) -> int:
         """A line up to here keeps all bounds that no pattern knows."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from random import random
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
@@ -23,6 +25,7 @@ from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import Routes
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.safekeeping import HomeUpstream, Safekeeping
+from torfluxd.gateway.tally import TalliedUpstream, Tally
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.account import Account
 from torfluxd.influx.agent import InfluxdbReactor, influxdb_agent, influxdb_endpoint
@@ -32,6 +35,7 @@ from torfluxd.influx.passthrough import HttpPassThrough
 from torfluxd.influx.stamp import Stamper
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import InfluxdbUrl
+from torfluxd.ops.figures import Figures
 from torfluxd.settings import Expose
 
 __all__ = ["InfluxdbSite", "SiteReactor"]
@@ -89,24 +93,59 @@ class InfluxdbSite:
     ) -> None:
         self._agent = influxdb_agent(reactor, url)
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
-        complaints = Complaints(reactor)
-        live = HttpUpstream(self._poster, LIVE_SECONDS, account)
+        self._complaints = complaints = Complaints(reactor)
+        self._tally = tally = Tally()
+        live = TalliedUpstream(HttpUpstream(self._poster, LIVE_SECONDS, account), reactor, tally)
         self._reactor = reactor
-        self._unhurried = HttpUpstream(self._poster, account=account)
+        self._unhurried = TalliedUpstream(HttpUpstream(self._poster, account=account), reactor, tally)
+        self._expose = expose
         rules = rules or LineRules()
         self._homes = homes or Homes()
         self._homes.configure(rules.homes)
-        self._safekeeping = Safekeeping(live, self._homes, complaints)
+        self._safekeeping = Safekeeping(live, self._homes, complaints, tally)
         self._spool: DiskSpool | None = None
+        self._limit_bytes = 0
         self._couriers: Couriers | None = None
         api = Api.V1 if account is None else account.api
-        writes = Writes(self._safekeeping, reactor, stamper, api, rules, held)
-        policy = Policy(expose, rules.settle)
-        self._routes = Routes(policy, writes, HttpPassThrough(self._agent, url, reactor), complaints)
+        self._writes = Writes(self._safekeeping, reactor, stamper, api, rules, held, tally)
+        policy, pass_through = Policy(expose, rules.settle), HttpPassThrough(self._agent, url, reactor)
+        self._routes = Routes(policy, self._writes, pass_through, complaints, tally)
 
     def plan(self, head: Head) -> Plan:
         """Decide on a request; see :meth:`torfluxd.gateway.exchange.Site.plan`."""
         return self._routes.plan(head)
+
+    def use(self, rules: LineRules) -> None:
+        """Hold strangers to these rules from now on. What is under way goes on, and no name is forgotten."""
+        self._homes.configure(rules.homes)
+        self._writes.use(rules)
+        self._routes.use(Policy(self._expose, rules.settle))
+
+    @property
+    def figures(self) -> Figures:
+        """What became of strangers' writes, and what the spool holds."""
+        takes_writes = not self._complaints.is_outage and self._safekeeping.keeps
+        outages = Figures(influxdb_outages=self._complaints.outages, influxdb_up=float(takes_writes))
+        kept = Figures(spool_open=0.0) if self._spool is None else spool_figures(self._spool, self._limit_bytes)
+        return self._tally.figures + outages + kept
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why strangers' writes are not taken, in sentences; usually none."""
+        if self._spool is None:
+            return ("the spool is not open yet",)
+        if not self._safekeeping.keeps:
+            return ("InfluxDB takes no writes, and the spool does not take them either: the log says why",)
+        if self._complaints.is_outage and self._spool.trouble:
+            return (f"InfluxDB takes no writes, and the spool cannot keep them: {self._spool.trouble}",)
+        return ()
+
+    def prove(self) -> Deferred[None]:
+        """Fire when the spool has synced a change of nothing to the disk; at once where there is no spool.
+
+        It fails as :meth:`torfluxd.delivery.disk.DiskSpool.prove` does.
+        """
+        return succeed(None) if self._spool is None else self._spool.prove()
 
     async def open_spool(self, path: Path, limit_bytes: int) -> None:
         """Keep from now on what InfluxDB does not take, and deliver what is there already.
@@ -125,7 +164,8 @@ class InfluxdbSite:
         upstream = Sieve(HomeUpstream(self._unhurried, self._homes, Fate.REJECT))
         keeping = self._safekeeping
         self._couriers = Couriers(spool, upstream, self._reactor, backoff, keeping.arrived, keeping.postponed)
-        keeping.use(spool, self._couriers.batch_put)
+        keeping.use(spool, self._couriers.batch_put, limit_bytes)
+        self._limit_bytes = limit_bytes
         self._couriers.start()
 
     async def close(self) -> None:
@@ -138,6 +178,23 @@ class InfluxdbSite:
             await self._spool.close()
         self._poster.close()
         await self._agent.close()
+
+
+def spool_figures(spool: DiskSpool, limit_bytes: int) -> Figures:
+    """What a spool holds, and what became of what it held."""
+    counts, letters = spool.counts, spool.dead_letters
+    return Figures(
+        spool_open=float(not spool.trouble),
+        spool_batches=counts.batches,
+        spool_points=counts.points,
+        spool_bytes=counts.size_bytes,
+        spool_limit_bytes=limit_bytes,
+        spool_oldest_age_seconds=spool.oldest_age_seconds or 0.0,
+        spool_delivered_points=counts.delivered_points,
+        dead_letter_points=letters.points,
+        dead_letter_bytes=letters.size_bytes,
+        dead_letter_forgotten_points=spool.forgotten_points,
+    )
 
 
 def _warn(sentence: str) -> None:

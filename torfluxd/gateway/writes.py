@@ -20,6 +20,7 @@ from torfluxd.gateway.lanes import Lanes
 from torfluxd.gateway.limiter import Share
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.screen import Screen
+from torfluxd.gateway.tally import Tally
 from torfluxd.influx.api import Api
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.grammar import GRAMMARS
@@ -38,6 +39,7 @@ class Writes:
     :param api: in which InfluxDB is spoken to: what is a good line follows it.
     :param rules: what strangers may write; None for any lines, in bodies of the usual size.
     :param held: what is held for strangers; what waits here is part of it.
+    :param tally: counts what becomes of them.
     """
 
     def __init__(
@@ -48,18 +50,29 @@ class Writes:
         api: Api = Api.V1,
         rules: LineRules | None = None,
         held: Held | None = None,
+        tally: Tally | None = None,
     ) -> None:
         grammar = GRAMMARS[api]
-        screen = None if rules is None else Screen(rules, grammar)
+        self._screen = None if rules is None else Screen(rules, grammar)
         self._rules = rules or LineRules()
         self._held = Held() if held is None else held
-        bodies = Bodies(stamper or Stamper(), grammar, screen)
-        self._lanes = Lanes(upstream, clock, bodies, _count_refused, self._done)
+        self._tally = tally or Tally()
+        self._bodies = Bodies(stamper or Stamper(), grammar, self._screen)
+        self._lanes = Lanes(upstream, clock, self._bodies, _count_refused, self._done, self._tally)
 
     @property
     def max_body_bytes(self) -> int:
         """How large a body may be, as it comes over the wire."""
         return self._rules.max_body_bytes
+
+    def use(self, rules: LineRules) -> None:
+        """Hold what is read from now on to these rules. What was counted (names, days) goes on to count.
+
+        To be called only where there were rules from the start.
+        """
+        assert self._screen is not None
+        self._rules = rules
+        self._screen = self._bodies.screen = self._screen.under(rules)
 
     def write(self, write: Write, body: bytes, content_encoding: bytes | None, writer: Hashable) -> Deferred[Answer]:
         """Write the lines of one body.
@@ -75,22 +88,28 @@ class Writes:
         if content_encoding is not None and content_encoding.lower() in _GZIP:
             inflated = inflate(body, self._rules.max_inflated_bytes)
             if inflated is GzipFault.TOO_LARGE:
-                return succeed(too_large(write.dialect))
+                return self._refused(too_large(write.dialect))
             if isinstance(inflated, GzipFault):
-                return succeed(write.dialect.refuse(HTTPStatus.BAD_REQUEST, inflated.value))
+                return self._refused(write.dialect.refuse(HTTPStatus.BAD_REQUEST, inflated.value))
             if isinstance(writer, Share):
                 writer.spend(0, max(0, len(inflated) - len(body)))
             body = inflated
         raw = body.rstrip(b"\n")
         if not raw:
+            self._tally.written += 1
             return succeed(WRITTEN)
         max_lines = self._rules.max_lines
         if len(raw) > max_lines and raw.count(b"\n") >= max_lines:
-            return succeed(too_large(write.dialect))
+            return self._refused(too_large(write.dialect))
         if not self._held.may_wait(len(raw)):
+            self._tally.postponed += 1
             return succeed(unavailable(write.dialect))
         self._held.waiting_bytes += len(raw)
         return self._lanes.take(Body(raw, write, writer))
+
+    def _refused(self, answer: Answer) -> Deferred[Answer]:
+        self._tally.refused += 1
+        return succeed(answer)
 
     def _done(self, bodies: Sequence[Body]) -> None:
         self._held.waiting_bytes -= sum([len(body.raw) for body in bodies])
