@@ -123,7 +123,7 @@ class Gateway(Service):
     def _make_tor(self, source: TorSource) -> TorService:
         if not self._settings.launches_tor:  # which tells nothing of circuits
             return TorService(source, self._reactor, came_up=self._came_up)
-        limiter = self._limiter
+        limiter = self._serving.limiter
         return TorService(
             source,
             self._reactor,
