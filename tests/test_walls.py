@@ -36,7 +36,18 @@ ITSELF = ""
 HOUSE = (
     Storey(
         frozenset(
-            {"boundaries", "children", "durations", "errors", "keeper", "outlet", "secretfile", "sizes", "state"}
+            {
+                "boundaries",
+                "children",
+                "durations",
+                "errors",
+                "keeper",
+                "outlet",
+                "places",
+                "secretfile",
+                "sizes",
+                "state",
+            }
         ),
         doors=True,
     ),
@@ -60,7 +71,7 @@ USERS = {
 }
 """What only some modules may import."""
 
-GATEWAY_EXTRA = ("httptools", "re2")
+GATEWAY_EXTRA = ("httptools", "prometheus_client", "re2")
 """The packages of the extra `gateway`, by the names under which they are imported."""
 
 SPEAKERS = {
@@ -68,6 +79,7 @@ SPEAKERS = {
     "torfluxd.delivery.spool_command",
     "torfluxd.demo",
     "torfluxd.onion.testnet_command",
+    "torfluxd.ops.status_command",
     "torfluxd.tap",
 }
 """The modules that talk to a person on standard output."""

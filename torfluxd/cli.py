@@ -1,4 +1,4 @@
-"""The `torfluxd` command: `serve`, `demo`, `key`, `schema`, `spool`, `testnet`."""
+"""The `torfluxd` command: `serve`, `demo`, `key`, `schema`, `spool`, `status`, `testnet`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TypeVar, cast
 
 from twisted.python import usage
 
-from torfluxd.errors import TorfluxdError
+from torfluxd.errors import SettingsError, TorfluxdError
 from torfluxd.onion.keyfile import load_key_file, new_key_file
 from torfluxd.ops.ending import EXIT_FAILED, refuse
-from torfluxd.tap import version_line
+from torfluxd.ops.logs import observer
+from torfluxd.tap import ServeOptions, makeService, version_line
 
 __all__ = ["main"]
 
@@ -24,6 +25,7 @@ Commands:
     key       Make or read the private key of an onion service.
     schema    Propose a schema for the gateway, out of a sample of line protocol.
     spool     What waits for InfluxDB, and what it refused: show, retry, drop.
+    status    How a gateway that runs is; for people, scripts and health checks.
     testnet   Run a private Tor network on loopback, for tests.
 
 `torfluxd COMMAND --help` tells more of each. As a daemon, the gateway runs as
@@ -74,10 +76,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _serve(arguments: list[str]) -> None:
+    options = ServeOptions()
+    options.parseOptions(arguments)
+    from twisted.application.twist._options import TwistOptions
+
     # Twist's own module is private, but it is what Twisted's console script `twist` runs.
     from twisted.application.twist._twist import Twist
+    from twisted.internet import reactor
+    from twisted.logger import LogLevel
 
-    Twist.main(["torfluxd", "--log-format=text", "torfluxd", *arguments])
+    Twist.startService(reactor, makeService(options))
+    how = {
+        "reactor": reactor,
+        "logFile": sys.stdout,
+        "logLevel": LogLevel.levelWithName(options.log_level),
+        "fileLogObserverFactory": lambda stream: observer(stream, options.log_format, os.environ),
+    }
+    Twist.run(cast(TwistOptions, how))
 
 
 def _demo(arguments: list[str]) -> None:
@@ -122,6 +137,18 @@ def _spool(arguments: list[str]) -> None:
 
     try:
         SpoolCommand.from_options(_parsed("spool", SpoolOptions, arguments), os.environ).run()
+    except TorfluxdError as error:
+        refuse(error, EXIT_FAILED)
+
+
+def _status(arguments: list[str]) -> None:
+    from torfluxd.ops.status_command import StatusCommand, StatusOptions
+
+    options = _parsed("status", StatusOptions, arguments)
+    try:
+        raise SystemExit(StatusCommand.from_options(options, os.environ).run())
+    except SettingsError as error:
+        refuse(error)
     except TorfluxdError as error:
         refuse(error, EXIT_FAILED)
 
@@ -227,5 +254,6 @@ _RUN: dict[str, Callable[[list[str]], None]] = {
     "key": _key,
     "schema": _schema,
     "spool": _spool,
+    "status": _status,
     "testnet": _testnet,
 }

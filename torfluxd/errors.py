@@ -51,6 +51,7 @@ __all__ = [
     "SpoolFullError",
     "SpoolVersionError",
     "StateDirectoryError",
+    "StatusError",
     "TestNetworkError",
     "TorError",
     "TorMissingError",
@@ -97,6 +98,10 @@ class SocketPathError(TorfluxdError):
 
 class ListenError(TorfluxdError):
     """An endpoint cannot be listened on, usually because its port is in use."""
+
+
+class StatusError(TorfluxdError):
+    """A gateway cannot be asked how it is."""
 
 
 class ChildError(TorfluxdError):

@@ -9,21 +9,29 @@ from typing import Any, NoReturn, cast
 
 from twisted import __version__ as twisted_version
 from twisted.application.service import IService
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 from twisted.python import usage
 
 import torfluxd
 from torfluxd.errors import SettingsError, TorfluxdError
 from torfluxd.gateway.identity import print_key
 from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
-from torfluxd.settings import CONFIG_OPTIONS, GATEWAY_OPTIONS, GatewaySettings, Option, read_gateway_settings
+from torfluxd.ops.signals import on_hangup
+from torfluxd.settings import (
+    CONFIG_OPTIONS,
+    GATEWAY_OPTIONS,
+    SERVE_OPTIONS,
+    GatewaySettings,
+    Option,
+    read_gateway_settings,
+)
 from torfluxd.settings.config import load_config
 from torfluxd.settings.gateway import gather
 from torfluxd.settings.nearest import nearest
 from torfluxd.settings.option import find_given, read_value
 from torfluxd.settings.sample import sample_config, written_settings
 
-__all__ = ["Options", "makeService"]
+__all__ = ["Options", "ServeOptions", "makeService"]
 
 _OPTIONS = (*GATEWAY_OPTIONS, *CONFIG_OPTIONS)
 
@@ -54,6 +62,7 @@ and --sample-config.
     optFlags = [[option.name, None, option.help] for option in _OPTIONS if option.metavar is None]
 
     settings: GatewaySettings
+    _flags: Mapping[str, str | Sequence[str] | None]
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
@@ -100,9 +109,17 @@ and --sample-config.
             if not option.repeatable
         }
         try:
-            self._read({**flags, **self._repeated})
+            self._flags = {**flags, **self._repeated}
+            self._read(self._flags)
         except SettingsError as error:
             refuse(error)
+
+    def reread(self) -> GatewaySettings:
+        """The settings as the same flags, the environment and the file of now have them.
+
+        :raises SettingsError: they cannot be used.
+        """
+        return read_gateway_settings(self._flags, os.environ, load_config(self._flags, os.environ))
 
     def _read(self, flags: Mapping[str, str | Sequence[str] | None]) -> None:
         asked = {option.key: read_value(option, find_given(option, flags, os.environ, {})) for option in CONFIG_OPTIONS}
@@ -112,6 +129,35 @@ and --sample-config.
         self.settings = read_gateway_settings(flags, os.environ, config)
         if asked["check"]:
             _check_and_end(self.settings, written_settings(gather(flags, os.environ, config), config.schema))
+
+
+class ServeOptions(Options):
+    """The options of `torfluxd serve`: the gateway's, and those of its log.
+
+    :ivar log_format: `text` or `json`.
+    :ivar log_level: the name of one of Twisted's levels.
+    """
+
+    optParameters = [  # Twisted adds those of the class above
+        [option.name, None, None, _described(option)] for option in SERVE_OPTIONS
+    ]
+
+    log_format: str
+    log_level: str
+
+    def getSynopsis(self) -> str:
+        """The first line of the help."""
+        return "Usage: torfluxd serve [options]"
+
+    def postOptions(self) -> None:
+        """Read those of the log, then the others."""
+        try:
+            self.log_format, self.log_level = (
+                read_value(option, find_given(option, self, os.environ, {})) for option in SERVE_OPTIONS
+            )
+        except SettingsError as error:
+            refuse(error)
+        Options.postOptions(self)
 
 
 def _print_and_end(text: str) -> NoReturn:
@@ -144,7 +190,7 @@ def _with_suggestion(problem: str) -> str:
     words = problem.split()
     if len(words) != 4 or words[0] != "option" or words[2:] != ["not", "recognized"]:
         return problem
-    near = nearest(words[1], [f"--{option.name}" for option in _OPTIONS])
+    near = nearest(words[1], [f"--{option.name}" for option in (*_OPTIONS, *SERVE_OPTIONS)])
     hint = f"did you mean {near}?" if near else "--help lists the options"
     return f"there is no option {words[1]}; {hint}"
 
@@ -167,7 +213,10 @@ def makeService(options: Options) -> IService:
         os.environ,
         give_up=lambda problem: stop_with(EXIT_FAILED, reactor),
         show_key=lambda key: print_key(key, sys.__stdout__ or sys.stdout, os.environ),
+        reread=options.reread,
     )
+    threads = cast(IReactorFromThreads, reactor)
+    reactor.callWhenRunning(on_hangup, threads, gateway.reload)
     if not _changes_user(options):
         try:
             gateway.prepare()
@@ -181,7 +230,7 @@ def _need_extra() -> None:
     try:
         import torfluxd.gateway.service  # noqa: F401
     except ImportError as error:
-        if (error.name or "").split(".")[0] not in ("httptools", "re2"):
+        if (error.name or "").split(".")[0] not in ("httptools", "prometheus_client", "re2"):
             raise
         refuse(f"the gateway needs {error.name}, which is not installed: pip install 'torfluxd[gateway]'")
 

@@ -61,6 +61,8 @@ def _looks(settings: GatewaySettings, environment: Mapping[str, str], reactor: I
     for text in settings.listen:
         if not _is_eager(text):
             yield partial(_check, server_endpoint, reactor, text)
+    if settings.admin is not None and not _is_eager(settings.admin.text):
+        yield partial(_check, server_endpoint, reactor, settings.admin.text, "--admin")
     if not settings.has_onion:
         return
     yield partial(_key_warnings, settings.onion_key, state, environment)

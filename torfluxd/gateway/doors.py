@@ -46,8 +46,8 @@ class Door:
             self.socket.unlink(missing_ok=True)
 
 
-def server_endpoint(reactor: object, text: str) -> IStreamServerEndpoint:
-    """Read what `--listen` names.
+def server_endpoint(reactor: object, text: str, option: str = "--listen") -> IStreamServerEndpoint:
+    """Read what an option names.
 
     :raises SettingsError: it is no endpoint.
     """
@@ -55,7 +55,7 @@ def server_endpoint(reactor: object, text: str) -> IStreamServerEndpoint:
         return cast(IStreamServerEndpoint, serverFromString(reactor, text))
     except Exception as error:  # whatever the parser of a plug-in raises
         raise SettingsError(
-            f"--listen: {text!r} is not a Twisted server endpoint ({_brief(error)}); see --help"
+            f"{option}: {text!r} is not a Twisted server endpoint ({_brief(error)}); see --help"
         ) from None
 
 

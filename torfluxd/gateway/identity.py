@@ -4,7 +4,6 @@ and who may reach it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TextIO
@@ -13,6 +12,7 @@ from torfluxd.errors import ClientKeyError, OnionKeyError, SettingsError
 from torfluxd.onion.authorized import AuthorizedClients
 from torfluxd.onion.key import OnionKey, read_key
 from torfluxd.onion.keyfile import LoadedKey, load_key_file, new_key_file
+from torfluxd.ops.logs import is_journal
 from torfluxd.secretfile import find_credential, is_credential
 
 __all__ = ["CREDENTIAL", "KEY_FILE", "KEY_VARIABLE", "find_clients", "find_key", "look_for_key", "print_key"]
@@ -98,7 +98,7 @@ def print_key(key: OnionKey, stream: TextIO, environment: Mapping[str, str]) -> 
     :param stream: standard output itself, not what stands for it in a log.
     :raises SettingsError: standard output is the journal, which would keep the key for years.
     """
-    if _is_journal(stream, environment):
+    if is_journal(stream, environment):
         raise SettingsError(
             "--printkey: standard output is the journal, which would keep the key: run it in a terminal"
         )
@@ -108,12 +108,3 @@ def print_key(key: OnionKey, stream: TextIO, environment: Mapping[str, str]) -> 
         "Whoever has it can impersonate this gateway: keep it like the key of your house.\n"
     )
     stream.flush()
-
-
-def _is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether systemd has connected this stream to the journal: systemd.exec(5), `$JOURNAL_STREAM`."""
-    try:
-        status = os.fstat(stream.fileno())
-    except OSError:  # no file at all, as in a test
-        return False
-    return environment.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -7,12 +7,13 @@ that what a stranger was promised is still done: no new connections, the request
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 
 from twisted import __version__ as twisted_version
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort, IReactorCore
 from twisted.logger import Logger
@@ -24,6 +25,9 @@ from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, Torfluxd
 from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
 from torfluxd.gateway.homes import HOMES_FILE, Homes
 from torfluxd.gateway.identity import find_clients, find_key
+from torfluxd.gateway.operations import Operations
+from torfluxd.gateway.overview import overview
+from torfluxd.gateway.reload import need_restart
 from torfluxd.gateway.serving import Serving
 from torfluxd.gateway.site import SiteReactor
 from torfluxd.onion.key import OnionKey
@@ -31,10 +35,15 @@ from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
 from torfluxd.onion.sources import LaunchedTor, LaunchReactor, RunningTor, TorSource
 from torfluxd.onion.torrc import check_socket_path, read_version
+from torfluxd.ops.status import Status
+from torfluxd.places import ADMIN_SOCKET, unix_place
 from torfluxd.settings import Expose, GatewaySettings
 from torfluxd.state import StateDirectory, default_state_directory
 
-__all__ = ["Gateway", "GatewayReactor"]
+__all__ = ["END_SECONDS", "Gateway", "GatewayReactor"]
+
+END_SECONDS = 4.75
+"""How long the end may take, whatever hangs: a process that was asked to end is gone after five seconds."""
 
 _TWISTED_ADVISED = (26, 10)
 """Earlier releases have known faults in HTTP parsing, which `--expose all` uses towards InfluxDB."""
@@ -56,6 +65,7 @@ class Gateway(Service):
     :param environment: `os.environ`.
     :param give_up: called once, with the error, when the gateway cannot come up; the error has been logged.
     :param show_key: called with the private key when that is to be printed.
+    :param reread: reads the settings again, for :meth:`reload`; raises SettingsError. By default they stay.
     """
 
     def __init__(
@@ -66,12 +76,17 @@ class Gateway(Service):
         *,
         give_up: Callable[[TorfluxdError], None],
         show_key: Callable[[OnionKey], None],
+        reread: Callable[[], GatewaySettings] | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._environment = environment
         self._give_up = give_up
         self._show_key = show_key
+        self._reread = reread or (lambda: settings)
+        self._hostname = ""
+        self._started_at = 0.0
+        self._serves = False
         self._state: StateDirectory | None = None
         self._tor: TorService | None = None
         self._doors: list[Door] = []
@@ -92,6 +107,7 @@ class Gateway(Service):
             self._doors = [Door(text, server_endpoint(self._reactor, text), front) for text in settings.listen]
             if settings.has_onion:
                 self._prepare_onion(self._state)
+            self._prepare_operations(self._state)
         except OSError as error:
             self._state.release()
             raise StateDirectoryError(f"the state directory {path} cannot be used: {error}") from None
@@ -104,6 +120,21 @@ class Gateway(Service):
         self._serving = Serving(self._reactor, self._settings, self._environment, homes, self._close_circuit)
         for warning in self._serving.load_credential():
             _warn(warning)
+
+    def _prepare_operations(self, state: StateDirectory) -> None:
+        socket = state.path / ADMIN_SOCKET
+        check_socket_path(socket)
+        places = [unix_place(socket, 0o600)]
+        if self._settings.admin is not None:
+            places.append(self._settings.admin)
+        self._operations = Operations(
+            self._reactor,
+            places,
+            self._environment,
+            lambda: succeed(self.status),
+            self._serving.site.prove,
+            allow_remote=self._settings.admin_allow_remote,
+        )
 
     def _prepare_onion(self, state: StateDirectory) -> None:
         settings = self._settings
@@ -172,12 +203,16 @@ class Gateway(Service):
 
     async def _come_up(self) -> None:
         assert self._state is not None
+        self._started_at = self._reactor.seconds()
         self._state.name_holder()  # it was claimed before a daemon forked
         settings = self._settings
         _tell_start(settings)
+        await self._operations.open()
         await self._serving.open(self._state.path / SPOOL_FILE)
         for door in self._doors:
             self._ports.append(await door.open())
+        self._serves = True
+        self._operations.serving()
         if self._tor is None:
             _log.info("serving on {where}", where=", ".join(settings.listen))
             return
@@ -185,6 +220,39 @@ class Gateway(Service):
         up = self._tor.when_up()
         self._tor.startService()
         await up.addTimeout(settings.timeout, self._reactor, onTimeoutCancel=self._timed_out)
+
+    @property
+    def status(self) -> Status:
+        """How it is at this moment. To be asked after :meth:`prepare`."""
+        tor = None if self._tor is None else self._tor.status
+        site, now = self._serving.site, self._reactor.seconds()
+        return overview(self._serving.figures, site.problems, tor, self._hostname, self._started_at, now)
+
+    def reload(self) -> None:
+        """Read the settings again, and do at once what they say of strangers' writes and of the credential.
+
+        The onion service and all connections stay. What cannot be used is told, and all stays as it was.
+        """
+        if not self._serves:
+            return  # it begins, or ends, with what it has
+        notifier = self._operations.notifier
+        notifier.reloading()
+        try:
+            settings = self._reread()
+            warnings = self._serving.change(settings)
+        except TorfluxdError as error:
+            problems = "; ".join(str(error).splitlines())
+            _log.error(
+                "the configuration was read again and cannot be used, so the one from before holds: {problems};"
+                " torfluxd serve --check, with the same options, tells more",
+                problems=problems,
+            )
+        else:
+            for warning in warnings:
+                _warn(warning)
+            _tell_reloaded(need_restart(self._settings, settings))
+        finally:
+            notifier.ready()
 
     def _close_circuit(self, circuit: int) -> None:
         if self._tor is not None and self._settings.launches_tor:
@@ -211,12 +279,15 @@ class Gateway(Service):
     async def _go_down(self) -> None:
         if self._coming_up is not None:
             self._coming_up.cancel()
+        self._serves = False
+        await self._operations.close()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         await self._serving.drain()
+        closing = [Deferred.fromCoroutine(self._serving.close())]
         if self._tor is not None:
-            await self._tor.stopService()
-        await self._serving.close()
+            closing.append(self._tor.stopService())
+        await DeferredList(closing)
         for door in self._doors:
             door.remove()
         if self._state is not None:
@@ -224,9 +295,27 @@ class Gateway(Service):
             self._state = None
 
     def stopService(self) -> Deferred[None]:
-        """Go down. Fires when everything has ended, within the time that `drain` and tor take."""
+        """Go down. Fires when everything has ended, or `END_SECONDS` later; never fails."""
         Service.stopService(self)
-        return Deferred.fromCoroutine(self._go_down())
+        ended = Deferred.fromCoroutine(self._go_down())
+        return ended.addTimeout(END_SECONDS, self._reactor).addErrback(_not_down)
+
+
+def _not_down(failure: Failure) -> None:
+    """Something hangs, or our own code failed: the process ends all the same; what was acknowledged is on the disk."""
+    if failure.check(defer.TimeoutError):
+        _warn("not everything ended in time, and is left behind; what is in the spool is there at the next start")
+    else:
+        _log.failure("the end did not go as it should, for a fault of our own", failure)
+
+
+def _tell_reloaded(later: Sequence[str]) -> None:
+    _log.info("the configuration was read again, and what it says of strangers' writes and the credential holds")
+    if later:
+        _log.warn(
+            "changed, and used after a restart alone: {options}; run: systemctl restart torfluxd",
+            options=", ".join(later),
+        )
 
 
 def _warn(text: str) -> None:

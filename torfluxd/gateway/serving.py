@@ -23,12 +23,14 @@ from torfluxd.gateway.site import InfluxdbSite, SiteReactor
 from torfluxd.influx.account import Account
 from torfluxd.influx.credential import Credential
 from torfluxd.influx.stamp import Stamper
+from torfluxd.ops.figures import Figures
 from torfluxd.settings import GatewaySettings
 
 __all__ = ["DRAIN_SECONDS", "WHOLE", "Part", "Serving"]
 
-DRAIN_SECONDS = 4.0
-"""What requests in flight get at the end; with a second for tor to end, five in all."""
+DRAIN_SECONDS = 3.0
+"""What requests in flight get at the end; with a second for what couriers carry, and something for a slow machine, five
+in all."""
 
 
 @frozen
@@ -95,6 +97,23 @@ class Serving:
         :raises TorfluxdError: it cannot be used.
         """
         return self._credential.load()
+
+    def change(self, settings: GatewaySettings) -> Sequence[str]:
+        """Hold to other rules from now on, and use another credential. Nobody's connection is touched.
+
+        :returns: what the operator should know.
+        :raises SettingsError: the credential cannot be used; all is as it was.
+        """
+        warnings = self._credential.change(settings.credential_options)
+        if settings.rules != self._settings.rules:
+            self.site.use(LineRules.of(settings.rules))
+        self._settings = settings
+        return warnings
+
+    @property
+    def figures(self) -> Figures:
+        """What was counted here, and how it stands."""
+        return self.site.figures + self.front.figures + self.limiter.figures + Figures(processes=1)
 
     def onion_factory(self, *, knows_circuits: bool) -> IProtocolFactory:
         """What serves those whom tor brings.

@@ -108,6 +108,13 @@ class Credential:
         self._headers, warnings = _read(self._source, self._api)
         return warnings
 
+    def change(self, options: CredentialOptions) -> Sequence[str]:
+        """Find it where it is said to be now, and read it; as :meth:`load`, but an error leaves all as it was."""
+        source = _find(options, self._environment)
+        headers, warnings = ((), ()) if source is None else _read(source, self._api)
+        self._options, self._source, self._headers = options, source, headers
+        return warnings
+
     def refused(self) -> None:
         """InfluxDB did not take it: read the file again, unless that was done a moment ago.
 

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from attrs import fields, frozen
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -18,8 +18,8 @@ from torfluxd.ops.figures import Figures, Histogram, Kind, about
 
 __all__ = ["CONTENT_TYPE", "PREFIX", "exposition"]
 
-CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.encode("ascii")
-"""What :func:`exposition` returns."""
+CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+"""What :func:`exposition` returns: the text format that every Prometheus reads. Our names need nothing newer."""
 
 PREFIX: Final = "torfluxd_"
 """Begins the name of each metric."""

@@ -74,7 +74,7 @@ def told(status: Status, now: float) -> str:
 
 def _rows(onion: str, figures: Figures, now: float) -> Iterator[tuple[str, str]]:
     if figures.start_time_seconds is not None:
-        yield "up", f"since {duration(now - figures.start_time_seconds)}{_processes(figures)}"
+        yield "up", f"for {duration(now - figures.start_time_seconds)}{_processes(figures)}"
     if onion:
         yield "onion", f"{onion}{_onion(figures)}"
     if figures.tor_bootstrap_percent is not None:

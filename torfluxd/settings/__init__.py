@@ -7,7 +7,7 @@ sample of a configuration are made as well.
 
 from torfluxd.settings.gateway import GatewaySettings, read_gateway_settings
 from torfluxd.settings.option import Option
-from torfluxd.settings.options import CONFIG_OPTIONS, GATEWAY_OPTIONS, Expose
+from torfluxd.settings.options import CONFIG_OPTIONS, GATEWAY_OPTIONS, SERVE_OPTIONS, Expose
 from torfluxd.settings.rules import RULE_OPTIONS, RulesSettings
 from torfluxd.settings.schema import FieldType, MeasurementSchema, TagRule, Unknown
 
@@ -15,6 +15,7 @@ __all__ = [
     "CONFIG_OPTIONS",
     "GATEWAY_OPTIONS",
     "RULE_OPTIONS",
+    "SERVE_OPTIONS",
     "Expose",
     "FieldType",
     "GatewaySettings",

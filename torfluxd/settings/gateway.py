@@ -12,6 +12,7 @@ from torfluxd.errors import SettingsError
 from torfluxd.influx.api import Api
 from torfluxd.influx.credential import CredentialOptions
 from torfluxd.influx.url import InfluxdbUrl
+from torfluxd.places import Place
 from torfluxd.settings.config import NO_CONFIG, Config
 from torfluxd.settings.option import Given, Option, find_given, read_value
 from torfluxd.settings.options import GATEWAY_OPTIONS, Expose
@@ -27,6 +28,7 @@ class GatewaySettings:
     :ivar timeout: seconds.
     :ivar onion_key: the file named, or None to look where the help says.
     :ivar spool_limit: bytes.
+    :ivar admin: where the status pages are, besides the state directory.
     :ivar authorized_clients: the directory of those who alone may reach the onion service, or None for everybody.
     :ivar rules: on what strangers write.
     """
@@ -44,6 +46,8 @@ class GatewaySettings:
     onion_socket: Path | None
     timeout: float
     spool_limit: int
+    admin: Place | None
+    admin_allow_remote: bool
     expose: Expose
     listen: tuple[str, ...]
     tor_option: tuple[str, ...]
@@ -95,7 +99,7 @@ def read_gateway_settings(
         raise SettingsError(*problems)
     try:
         settings = _settings(values, config)
-        problems = [*_faults_about_tor(settings), *_faults_about_influxdb(settings)]
+        problems = [*_faults_about_tor(settings), *_faults_about_influxdb(settings), *_faults_about_admin(settings)]
     except SettingsError as error:
         problems = list(error.problems)
     if problems:
@@ -151,6 +155,18 @@ def _faults_about_influxdb(settings: GatewaySettings) -> Iterator[str]:
         yield "--influxdb-password-file: whose password is it? add --influxdb-user NAME"
     if user and api is Api.V2:
         yield "--influxdb-user: InfluxDB 2 takes tokens alone; use --influxdb-token-file FILE"
+
+
+def _faults_about_admin(settings: GatewaySettings) -> Iterator[str]:
+    """What cannot work together about the status pages."""
+    if settings.admin is None:
+        if settings.admin_allow_remote:
+            yield "--admin-allow-remote: is about --admin ENDPOINT; add that, or leave this out"
+    elif not (settings.admin.is_local or settings.admin_allow_remote):
+        yield (
+            "--admin: other machines could reach that; add :interface=127.0.0.1, or use unix:PATH; or add"
+            " --admin-allow-remote, where the network is your own, as a container's is"
+        )
 
 
 def _named_as_given(problem: str, given: Mapping[Option, Given]) -> str:

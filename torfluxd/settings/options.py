@@ -9,14 +9,18 @@ from torfluxd.durations import read_duration
 from torfluxd.errors import SettingsError
 from torfluxd.influx.api import Api
 from torfluxd.influx.url import parse_influxdb_url
+from torfluxd.places import read_place
 from torfluxd.settings.option import Option, read_flag, read_path, read_text
 from torfluxd.settings.rules import RULE_FLAGS
 from torfluxd.sizes import read_size
 
-__all__ = ["CONFIG_OPTIONS", "GATEWAY_OPTIONS", "Expose"]
+__all__ = ["CONFIG_OPTIONS", "GATEWAY_OPTIONS", "SERVE_OPTIONS", "Expose"]
 
 MIN_SPOOL_BYTES = 16 * 2**20
 """The least that a spool may hold: eight writes of the largest size, with room for what SQLite needs beside them."""
+
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
 
 _KEY_IN_ENDPOINT = re.compile(r"(?i)(?<![^:])(private_?key|pass\w*)=(?:[^:\\]|\\.)*")
 
@@ -49,6 +53,18 @@ def _read_user(text: str) -> str:
     # RFC 7617 section 2: a colon ends the name, and control characters have no place in it.
     if not text.strip() or ":" in text or not text.isprintable():
         raise SettingsError("expected a name without colons and control characters")
+    return text
+
+
+def _read_log_format(text: str) -> str:
+    if text not in LOG_FORMATS:
+        raise SettingsError(f"expected text or json, got {text!r}")
+    return text
+
+
+def _read_log_level(text: str) -> str:
+    if text not in LOG_LEVELS:
+        raise SettingsError(f"expected {', '.join(LOG_LEVELS[:-1])} or {LOG_LEVELS[-1]}, got {text!r}")
     return text
 
 
@@ -180,6 +196,22 @@ GATEWAY_OPTIONS = (
         unit="bytes",
         reason="Five to ten million points; a disk that holds an InfluxDB has room for as much again.",
     ),
+    Option(
+        "admin",
+        read_place,
+        None,
+        "A Twisted server endpoint for the status pages (/, /health, /ready, /status.json, /metrics for Prometheus):"
+        " unix:PATH, tcp:PORT:interface=127.0.0.1 or systemd:...; on this machine alone. torfluxd status needs none.",
+        "ENDPOINT",
+        example="tcp:9273:interface=127.0.0.1",
+    ),
+    Option(
+        "admin-allow-remote",
+        read_flag,
+        "no",
+        "Let --admin be reached from other machines too, by any name: in a container, on a network of your own.",
+        metavar=None,
+    ),
     Option("expose", _read_expose, "write", "What strangers can reach: write, or all (they can DROP too).", "WHAT"),
     Option(
         "listen",
@@ -247,3 +279,22 @@ CONFIG_OPTIONS = (
     ),
 )
 """Options about the configuration itself: they stand in no file."""
+
+SERVE_OPTIONS = (
+    Option(
+        "log-format",
+        _read_log_format,
+        "text",
+        "How the log is written, to standard output: text for people, or json, one object a line.",
+        "text|json",
+    ),
+    Option(
+        "log-level",
+        _read_log_level,
+        "info",
+        "How grave what is logged must be at least: debug, info, warn, error or critical.",
+        "LEVEL",
+    ),
+)
+"""Options of `torfluxd serve` alone: `twistd` has others (`--logger torfluxd.ops.logs.json_lines`). They stand in no
+file."""

@@ -1,0 +1,112 @@
+"""What a gateway does for those who operate it: status pages, and word to systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Final
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from torfluxd.errors import ListenError
+from torfluxd.gateway.doors import Door, server_endpoint
+from torfluxd.ops.admin import AdminSite, View
+from torfluxd.ops.notify import Notifier, watchdog_seconds
+from torfluxd.ops.status import Status
+from torfluxd.ops.watchdog import Watchdog
+from torfluxd.places import Place, is_loopback
+
+__all__ = ["STATUS_SECONDS", "Operations"]
+
+STATUS_SECONDS: Final = 1.0
+"""How often it is looked whether systemd's line about us has changed: `systemctl status` is read by people."""
+
+_log = Logger()
+
+
+class Operations:
+    """What operators see of one gateway.
+
+    :param reactor: the reactor.
+    :param places: where the status pages are.
+    :param allow_remote: whether others than this machine may reach them.
+    :param environment: `os.environ`, in which systemd says what it wants to hear.
+    :param view: fires with how the gateway is.
+    :param prove: fires when the spool works, see :class:`~torfluxd.ops.watchdog.Watchdog`.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        places: Sequence[Place],
+        environment: MutableMapping[str, str],
+        view: View,
+        prove: Callable[[], Deferred[None]],
+        *,
+        allow_remote: bool = False,
+    ) -> None:
+        self._reactor = reactor
+        self._allow_remote = allow_remote
+        self._view = view
+        site = AdminSite(view, reactor, any_host=allow_remote)
+        self._doors = [
+            Door(place.text, server_endpoint(reactor, place.text, "--admin"), site, place.socket) for place in places
+        ]
+        self._ports: list[IListeningPort] = []
+        self.notifier = Notifier.from_environment(environment)
+        self._environment = environment
+        self._prove = prove
+        self._watchdog: Watchdog | None = None
+        self._telling = LoopingCall(self._tell_status)
+        self._telling.clock = reactor
+
+    async def open(self) -> None:
+        """Open the status pages.
+
+        :raises ListenError: they cannot be, or others than this machine could reach them.
+        """
+        for door in self._doors:
+            port = await door.open()
+            self._ports.append(port)
+            host = getattr(port.getHost(), "host", "localhost")  # a unix socket has none
+            if not (self._allow_remote or is_loopback(host)):
+                raise ListenError(
+                    f"--admin: {door.name} is open to other machines; have systemd listen on 127.0.0.1, or add"
+                    " --admin-allow-remote"
+                )
+
+    def serving(self) -> None:
+        """Strangers are served, as soon as they find us: tell systemd, now and then."""
+        self.notifier.ready()
+        patience_seconds = watchdog_seconds(self._environment)
+        if patience_seconds is not None:
+            self._watchdog = Watchdog(self._reactor, patience_seconds, self._prove, self.notifier.alive)
+            self._watchdog.start()
+        if self.notifier.is_heard:
+            self._telling.start(STATUS_SECONDS)
+
+    async def close(self) -> None:
+        """Tell that the end is near, and close the status pages. The watchdog is fed no more."""
+        self.notifier.stopping()
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        if self._telling.running:
+            self._telling.stop()
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        for door in self._doors:
+            door.remove()
+
+    def _tell_status(self) -> Deferred[None]:
+        return self._view().addCallbacks(self._told, _not_told)
+
+    def _told(self, status: Status) -> None:
+        where = f" at {status.onion}" if status.onion else ""
+        self.notifier.status(f"{status.state}{where}")
+
+
+def _not_told(failure: Failure) -> None:
+    _log.failure("systemd could not be told how we are, for a fault of our own", failure)
