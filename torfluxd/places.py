@@ -23,6 +23,9 @@ MAX_PORT = 65535
 _PART = re.compile(r"((?:[^:\\]|\\.)*)(?::|\Z)")
 """A part of an endpoint; a colon in one stands behind a backslash (`twisted.internet.endpoints`)."""
 
+_NAMED = re.compile(r"(\w+)=(.*)", re.DOTALL)
+"""A part with a name; an equals sign that separates nothing stands behind a backslash."""
+
 _EXPECTED = "expected unix:PATH, tcp:PORT:interface=127.0.0.1 or systemd:..., got"
 
 
@@ -69,9 +72,10 @@ def read_place(text: str) -> Place:
 
     :raises SettingsError: it is none.
     """
-    kind, *parts = [re.sub(r"\\(.)", r"\1", part) for part in _parts(text)]
-    named = dict(part.split("=", 1) for part in parts if "=" in part)
-    rest = [part for part in parts if "=" not in part]
+    kind, *parts = _parts(text)
+    found = [_NAMED.fullmatch(part) for part in parts]
+    named = {each[1]: _plain(each[2]) for each in found if each is not None}
+    rest = [_plain(part) for part, name in zip(parts, found, strict=True) if name is None]
     if kind == "unix":
         path = named.get("address") or (rest[0] if rest else "")
         if not path or "\0" in path:
@@ -85,6 +89,11 @@ def read_place(text: str) -> Place:
     if kind == "systemd":
         return Place(text)
     raise SettingsError(f"{_EXPECTED} {text!r}")
+
+
+def _plain(part: str) -> str:
+    """A part without its backslashes."""
+    return re.sub(r"\\(.)", r"\1", part)
 
 
 def _parts(text: str) -> list[str]:

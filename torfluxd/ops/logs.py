@@ -48,7 +48,7 @@ def as_json(event: LogEvent) -> str | None:
     traceback = _traceback(event)
     if traceback:
         entry["traceback"] = traceback
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return json.dumps(entry, separators=(",", ":")) + "\n"
 
 
 def as_text(event: LogEvent) -> str | None:
