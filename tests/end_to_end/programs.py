@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.private_network import private_network
@@ -56,15 +56,18 @@ def temporary_directory(cleanup: Cleanup) -> Path:
 class Program:
     """A program that runs, what it says, and its end; the kernel ends it, should this process be killed."""
 
-    def __init__(self, cleanup: Cleanup, command: Sequence[str | Path], log: Path) -> None:
+    def __init__(
+        self, cleanup: Cleanup, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.log_path = log
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("TORFLUX")}
         with log.open("wb") as file:  # what one before it said is no news
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *map(str, command)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env={key: value for key, value in os.environ.items() if not key.startswith("TORFLUX")},
+                env={**clean, **(environment or {})},
             )
         cleanup(self.stop)
 

@@ -54,6 +54,11 @@ def server_endpoint(reactor: object, text: str, option: str = "--listen") -> ISt
     try:
         return cast(IStreamServerEndpoint, serverFromString(reactor, text))
     except Exception as error:  # whatever the parser of a plug-in raises
+        if text.startswith("systemd:") and isinstance(error, LookupError):
+            raise SettingsError(
+                f"{option}: systemd has handed us no such socket as {text!r}; is torfluxd.socket enabled, and were we"
+                " started by it (systemctl status torfluxd.socket)?"
+            ) from None
         raise SettingsError(
             f"{option}: {text!r} is not a Twisted server endpoint ({_brief(error)}); see --help"
         ) from None

@@ -61,7 +61,7 @@ def onion_problems(tor: TorStatus) -> Sequence[str]:
 
 
 _DOES = {
-    "stopped": "tor is stopped",
+    "stopped": "tor is not started yet",
     "opening": "tor is being started",
     "publishing": "the directories are told of it",
     "closing": "tor was lost, and comes back by itself",

@@ -1,0 +1,291 @@
+"""A gateway under systemd, as far as a gateway can tell: its notify socket, its signals, its socket activation."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.end_to_end.programs import BIN, Program, curl, temporary_directory, wait_until
+
+PATIENCE_SECONDS = 30.0
+"""How long something may take on a busy machine."""
+
+NOBODY = "http://127.0.0.1:9"
+"""Where no InfluxDB is: what is written is kept."""
+
+
+class Manager:
+    """What systemd is to a gateway: a notify socket, and all that was heard."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.settimeout(PATIENCE_SECONDS)
+        self.heard: list[str] = []
+
+    def wait_for(self, words: str) -> str:
+        """Hear until that is heard, and return it."""
+        while True:
+            told = self._socket.recv(4096).decode()
+            self.heard.append(told)
+            if words in told:
+                return told
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.close()
+
+
+class SystemdCase(SynchronousTestCase):
+    """An empty directory, and a systemd."""
+
+    def setUp(self) -> None:
+        """Listen."""
+        self.directory = temporary_directory(self.addCleanup)
+        self.manager = Manager(self.directory / "notify")
+        self.addCleanup(self.manager.close)
+        self.door = self.directory / "door"
+
+    def start(self, *options: str, way: str = "serve", environment: dict[str, str] | None = None) -> Program:
+        """Start a gateway, in one of the ways."""
+        begin = {
+            "serve": [BIN / "torfluxd", "serve"],
+            "twistd": [BIN / "twistd", "-n", "--pidfile=", "--logger", "torfluxd.ops.logs.json_lines", "torfluxd"],
+        }[way]
+        state = ["--state-dir", str(self.directory / "state"), "--influxdb", NOBODY]
+        log = self.directory / f"{way}.log"
+        notify = {"NOTIFY_SOCKET": str(self.manager.path), **(environment or {})}
+        return Program(self.addCleanup, [*begin, *state, *options], log, notify)
+
+    def start_local(self, *options: str, **more: dict[str, str] | str) -> Program:
+        """Start a gateway without an onion service."""
+        return self.start("--tor", "none", "--listen", f"unix:{self.door}", *options, **more)  # type: ignore[arg-type]
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Come in."""
+        connection = http.client.HTTPConnection("a.onion", timeout=PATIENCE_SECONDS)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(PATIENCE_SECONDS)
+        connection.sock.connect(str(self.door))
+        self.addCleanup(connection.close)
+        return connection
+
+
+def write(connection: http.client.HTTPConnection, database: str) -> int:
+    """Write a point."""
+    connection.request("POST", f"/write?db={database}", b"m v=1 %d" % time.time_ns())
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+class NotifyTests(SystemdCase):
+    """What systemd hears."""
+
+    def test_ready_before_tor(self) -> None:
+        """We are ready when spool and socket are open, long before Tor; the status says what tor does meanwhile."""
+        silent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(silent.close)
+        silent.bind(str(self.directory / "control"))
+        silent.listen()
+        self.start("--tor", f"unix:{self.directory / 'control'}")
+        self.manager.wait_for("READY=1")
+        self.assertTrue((self.directory / "state" / "onion.sock").exists())
+        self.assertTrue((self.directory / "state" / "spool.db").exists())
+        self.assertRegex(self.manager.wait_for("tor is being started"), r"STATUS=.* at http://[a-z2-7]{56}\.onion")
+        ready = self.status("--ready")
+        self.assertEqual((1, True), (ready[0], "the onion service is not published" in ready[1]))
+        self.assertEqual((0, "ok\n"), self.status("--health"))
+
+    def status(self, *options: str) -> tuple[int, str]:
+        """What `torfluxd status` says, and its exit code."""
+        program = Program(
+            self.addCleanup,
+            [BIN / "torfluxd", "status", "--state-dir", self.directory / "state", *options],
+            self.directory / "status.log",
+        )
+        code = program.process.wait(PATIENCE_SECONDS)
+        return code, program.log
+
+    def test_a_whole_life(self) -> None:
+        """Ready, alive again and again, and about to end: in this order."""
+        gateway = self.start_local(environment={"WATCHDOG_USEC": "500000"})
+        self.manager.wait_for("READY=1")
+        for _ in range(3):
+            self.manager.wait_for("WATCHDOG=1")
+        self.assertEqual(204, write(self.connect(), "telemetry"))
+        self.manager.wait_for("1 points wait in the spool")
+        gateway.process.terminate()
+        self.manager.wait_for("STOPPING=1")
+        self.assertEqual(-signal.SIGTERM, gateway.process.wait(PATIENCE_SECONDS))
+        self.assertLess(self.manager.heard.index("READY=1"), self.manager.heard.index("WATCHDOG=1"))
+        self.assertNotIn("Traceback", gateway.log)
+
+    def test_the_variable_is_ours_alone(self) -> None:
+        """No child of ours could tell systemd anything: the variable is not in what it would inherit."""
+        gateway = self.start_local()
+        self.manager.wait_for("READY=1")
+        self.assertNotIn("systemd cannot be told", gateway.log)
+
+
+class ReloadTests(SystemdCase):
+    """SIGHUP, as `systemctl reload` sends it."""
+
+    def setUp(self) -> None:
+        """Start a gateway with a configuration."""
+        super().setUp()
+        self.config = self.directory / "config.toml"
+        self.config.write_text('[gateway]\ndatabase = ["one"]\n')
+
+    def reload(self, gateway: Program, text: str) -> None:
+        """Change the configuration, and have it read."""
+        self.config.write_text(text)
+        gateway.process.send_signal(signal.SIGHUP)
+        self.assertIn("MONOTONIC_USEC=", self.manager.wait_for("RELOADING=1"))
+        self.manager.wait_for("READY=1")
+
+    def statuses(self) -> tuple[int, int]:
+        """What two strangers hear who write to one database, and to the other."""
+        return write(self.connect(), "one"), write(self.connect(), "two")
+
+    def test_rules_change_under_a_connection(self) -> None:
+        """What strangers may write changes at once, and the connection of one who is there stays."""
+        for way in ("serve", "twistd"):
+            with self.subTest(way):
+                self.config.write_text('[gateway]\ndatabase = ["both", "one"]\n')
+                gateway = self.start_local("--config", str(self.config), way=way)
+                self.manager.wait_for("READY=1")
+                stranger = self.connect()
+                self.assertEqual((204, (204, 404)), (write(stranger, "both"), self.statuses()))
+                self.reload(gateway, '[gateway]\ndatabase = ["both", "two"]\nspool_limit = "20MiB"\n')
+                self.assertEqual((204, (404, 204)), (write(stranger, "both"), self.statuses()))
+                self.assertIn("used after a restart alone: --spool-limit", gateway.log)
+                gateway.stop()
+
+    def test_a_bad_configuration(self) -> None:
+        """A configuration that cannot be used is told, with all that is wrong, and the old one holds."""
+        gateway = self.start_local("--config", str(self.config))
+        self.manager.wait_for("READY=1")
+        self.reload(gateway, '[gateway]\ndatabase = ["two"]\nspool_limit = "1"\n[schemo]\n')
+        self.assertEqual((204, 404), self.statuses())
+        self.assertIn("spool_limit: expected at least 16MiB", gateway.log)
+        self.assertIn("schemo", gateway.log)
+        self.reload(gateway, '[gateway]\ndatabase = ["two"]\n')
+        self.assertEqual((404, 204), self.statuses())
+
+    def test_a_credential(self) -> None:
+        """A token that was exchanged for one that is none is told, and the old one stays."""
+        token = self.directory / "token"
+        token.write_text("a-token")
+        token.chmod(0o600)
+        self.config.write_text(f'[gateway]\ninfluxdb_token_file = "{token}"\n')
+        gateway = self.start_local("--config", str(self.config))
+        self.manager.wait_for("READY=1")
+        token.write_text("plantedtoken two words")
+        self.reload(gateway, self.config.read_text())
+        self.assertIn("holds no token", gateway.log)
+        self.assertNotIn("plantedtoken", gateway.log)
+
+
+class SocketActivationTests(SystemdCase):
+    """`--listen systemd:...`, under `systemd-socket-activate`."""
+
+    def test_a_socket_of_systemd(self) -> None:
+        """A socket that systemd has opened is served, and the first connection, which woke us, is not lost."""
+        serve = [BIN / "torfluxd", "serve", "--tor", "none", "--listen", "systemd:domain=UNIX:index=0"]
+        command = ["systemd-socket-activate", "--fdname=door", "-l", self.door, *serve, "--influxdb", NOBODY]
+        log = self.directory / "log"
+        gateway = Program(self.addCleanup, [*command, "--state-dir", self.directory / "state"], log)
+        wait_until(self.door.exists, lambda: f"the socket; {gateway.log}")
+        for _ in range(2):
+            answer = curl("--unix-socket", str(self.door), "--data-binary", "m v=1", "http://a.onion/write?db=x")
+            self.assertTrue(answer.startswith("HTTP/1.1 204"), answer)
+        self.assertIn("serving on systemd:", gateway.log)
+
+    def test_the_status_page(self) -> None:
+        """The status page may be a socket of systemd's; one that other machines reach is refused, before it is read."""
+        for where, begins in (("127.0.0.1", True), ("0.0.0.0", False)):
+            with self.subTest(where), socket.create_server((where, 0)) as free:
+                port = free.getsockname()[1]
+                free.close()
+                serve = [BIN / "torfluxd", "serve", "--tor", "none", "--listen", f"unix:{self.door}"]
+                admin = ["--admin", "systemd:domain=INET:index=0", "--state-dir", self.directory / "state"]
+                command = [
+                    "systemd-socket-activate",
+                    "--fdname=door",
+                    "-l",
+                    f"{where}:{port}",
+                    *serve,
+                    *admin,
+                    "--influxdb",
+                    NOBODY,
+                ]
+                program = Program(self.addCleanup, command, self.directory / "log")
+                program.wait_for("Listening on")
+                with socket.create_connection(("127.0.0.1", port)):
+                    if begins:
+                        program.wait_for("serving on")
+                        self.assertIn("ready", curl(f"http://127.0.0.1:{port}/ready"))
+                        program.stop()
+                    else:
+                        self.assertEqual(1, program.process.wait(PATIENCE_SECONDS))
+                        self.assertIn("--admin-allow-remote", program.log)
+
+
+class LogTests(SystemdCase):
+    """The log of a gateway that runs."""
+
+    def test_json(self) -> None:
+        """Each line is one JSON object, whichever way it runs, from the first to the last."""
+        for way, options in (("serve", ["--log-format", "json"]), ("twistd", [])):
+            with self.subTest(way):
+                gateway = self.start_local(*options, way=way)
+                self.manager.wait_for("READY=1")
+                write(self.connect(), "x")
+                gateway.stop()
+                entries = [json.loads(line) for line in gateway.log.splitlines()]
+                self.assertGreaterEqual(len(entries), 3)
+                self.assertEqual({"torfluxd"}, {entry["logger"].partition(".")[0] for entry in entries})
+
+    def test_quiet(self) -> None:
+        """A start, an outage and an end are three lines, none of them a stranger's or Twisted's own."""
+        gateway = self.start_local()
+        self.manager.wait_for("READY=1")
+        for _ in range(20):
+            write(self.connect(), "x")
+        gateway.stop()
+        self.assertEqual(3, len(gateway.log.splitlines()), gateway.log)
+
+    def test_level(self) -> None:
+        """`--log-level error` says nothing when all is well."""
+        gateway = self.start_local("--log-level", "error")
+        self.manager.wait_for("READY=1")
+        gateway.stop()
+        self.assertEqual("", gateway.log)
+
+    def test_secrets_of_the_process(self) -> None:
+        """Of a key in a credential there is nothing in the environment, the arguments or the log."""
+        from torfluxd.onion.key import OnionKey
+
+        key = OnionKey.generate()
+        credentials = self.directory / "credentials"
+        credentials.mkdir()
+        (credentials / "onion-key").write_text(key.hex())
+        gateway = self.start(
+            "--tor", f"unix:{self.directory / 'nowhere'}", environment={"CREDENTIALS_DIRECTORY": str(credentials)}
+        )
+        self.manager.wait_for("READY=1")
+        process = Path(f"/proc/{gateway.process.pid}")
+        for text in (process.joinpath("environ").read_bytes(), process.joinpath("cmdline").read_bytes()):
+            self.assertNotIn(key.hex().encode(), text)
+        gateway.wait_for(key.address.hostname)
+        self.assertNotIn(key.hex(), gateway.log)
+        self.assertNotIn(os.fsencode(key.control_blob()), gateway.log.encode())
