@@ -26,6 +26,10 @@ from torfluxd.onion.control import COMMAND_DEADLINE_SECONDS, CONNECT_DEADLINE_SE
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.service import TorService
 from torfluxd.onion.sources import RunningTor
+from torfluxd.ops.exposition import exposition
+from torfluxd.ops.figures import Figures
+from torfluxd.ops.logs import as_journal, as_json, as_text
+from torfluxd.ops.status import Status, told
 from torfluxd.settings import read_gateway_settings
 
 KEY = OnionKey.generate()
@@ -144,13 +148,22 @@ class PlantedCase(SynchronousTestCase):
 
     def hear(self, event: LogEvent) -> None:
         """Keep all that any observer could write down."""
-        self.written += [eventAsText(event), str(event)]
+        self.written += [
+            eventAsText(event),
+            str(event),
+            *(write(event) or "" for write in (as_json, as_text, as_journal)),
+        ]
         if isinstance(failure := event.get("log_failure"), Failure):
             self.written.append(failure.getTraceback(detail="verbose"))
 
     def hear_txtorcon(self, event: dict[str, object]) -> None:
         """Keep what txtorcon would write down for its own developers."""
         self.written.append(str(event))
+
+    def hear_figures(self, figures: Figures) -> None:
+        """Keep all that operators and systemd could be shown."""
+        status = Status("1", "http://abc.onion", "published", (), figures)
+        self.written += [status.to_json(), told(status, 1.0), exposition(figures, "1").decode()]
 
     def hear_error(self, error: BaseException) -> None:
         """Keep what an error says, and what it was made from."""
@@ -173,6 +186,7 @@ class StrangerTests(PlantedCase):
             outcome = arena.send(data, Door.CIRCUIT, said)
             self.assertEqual([], outcome.broken, path)
             arena.send(data, Door.CIRCUIT, said, piece=7)
+            self.hear_figures(arena.figures)
             self.assert_discreet(path)
 
     def test_the_test_would_see_it(self) -> None:

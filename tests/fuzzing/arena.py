@@ -206,14 +206,18 @@ class _Visit(StringTransport):
 
 
 class Arena:
-    """A gateway and an InfluxDB, for any number of strangers one after the other."""
+    """A gateway and an InfluxDB, for any number of strangers one after the other.
 
-    def __init__(self) -> None:
+    :param rules: what strangers may write; by default whatever the time.
+    :ivar site: what is behind the doors.
+    """
+
+    def __init__(self, rules: LineRules | None = None) -> None:
         self._reactor = _Reactor()
-        rules = LineRules(max_age_seconds=_ANY_TIME_SECONDS, max_ahead_seconds=_ANY_TIME_SECONDS)
+        rules = rules or LineRules(max_age_seconds=_ANY_TIME_SECONDS, max_ahead_seconds=_ANY_TIME_SECONDS)
         site = InfluxdbSite(self._reactor, parse_influxdb_url("http://127.0.0.1:8086"), rules=rules)
         self._front = Front(site, Bounds(), self._reactor)
-        self._site = site
+        self.site = site
         self._limiter = limiter = Limiter(self._reactor, _ALLOWANCES, self._close_circuit)
         self._circuits = CircuitFactory(lambda circuit: self._front.build_limited(limiter.of_circuit(circuit)))
         self._circuits_closed: list[int] = []
@@ -228,7 +232,7 @@ class Arena:
     @property
     def figures(self) -> Figures:
         """What the gateway has counted."""
-        return self._site.figures + self._front.figures + self._limiter.figures
+        return self.site.figures + self._front.figures + self._limiter.figures
 
     def _close_circuit(self, circuit: int) -> None:
         self._circuits_closed.append(circuit)

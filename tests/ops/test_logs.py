@@ -7,12 +7,12 @@ import json
 import os
 import re
 
-from twisted.logger import Logger, LogLevel, LogPublisher
+from twisted.logger import ILogObserver, Logger, LogLevel, LogPublisher
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from torfluxd.ops.logs import as_json, as_text, is_journal, json_lines, observer, text_lines
+from torfluxd.ops.logs import as_journal, as_json, as_text, is_journal, json_lines, observer, text_lines
 
 
 class LogsCase(SynchronousTestCase):
@@ -110,8 +110,6 @@ class TextTests(LogsCase):
 
     def test_lines_of_the_journal(self) -> None:
         """Each line of a traceback has its priority."""
-        from torfluxd.ops.logs import as_journal
-
         event = {"log_namespace": "torfluxd.x", "log_level": LogLevel.error, "log_format": "a", "log_time": 1.0}
         self.assertEqual("<3>a\n", as_journal(event))
         text = as_journal({**event, "log_failure": Failure(KeyError("x"))})
@@ -140,7 +138,5 @@ class QuietTests(LogsCase):
 
     def test_twistd_takes_them(self) -> None:
         """`twistd --logger` is given an observer."""
-        from twisted.logger import ILogObserver
-
         for make in (json_lines, text_lines):
             self.assertTrue(ILogObserver.providedBy(make()))

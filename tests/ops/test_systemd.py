@@ -13,6 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.end_to_end.programs import BIN, Program, curl, temporary_directory, wait_until
+from torfluxd.onion.key import OnionKey
 
 PATIENCE_SECONDS = 30.0
 """How long something may take on a busy machine."""
@@ -273,8 +274,6 @@ class LogTests(SystemdCase):
 
     def test_secrets_of_the_process(self) -> None:
         """Of a key in a credential there is nothing in the environment, the arguments or the log."""
-        from torfluxd.onion.key import OnionKey
-
         key = OnionKey.generate()
         credentials = self.directory / "credentials"
         credentials.mkdir()

@@ -18,7 +18,7 @@ from constantly import NamedConstant
 from twisted.logger import FileLogObserver, ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 
-__all__ = ["FORMATS", "as_json", "as_text", "is_journal", "json_lines", "observer", "text_lines"]
+__all__ = ["FORMATS", "as_journal", "as_json", "as_text", "is_journal", "json_lines", "observer", "text_lines"]
 
 OURS: Final = "torfluxd"
 """Begins the names of our own loggers."""
