@@ -147,7 +147,8 @@ class FakeTor:
         if not self.is_up:
             return fail(error.ConnectionRefusedError())
         client, server = protocolFactory.buildProtocol(_SOCKS_PORT), _Socks(self)
-        self._pumps.append(iosim.connect(server, iosim.makeFakeServer(server), client, iosim.makeFakeClient(client)))
+        ends = server, iosim.makeFakeServer(server), client, iosim.makeFakeClient(client)
+        self._pumps.append(iosim.connect(*ends, greet=False))  # no byte flows before `pump`
         return succeed(client)
 
     def pump(self) -> None:

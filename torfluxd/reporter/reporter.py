@@ -20,7 +20,8 @@ from torfluxd.delivery.courier import Courier
 from torfluxd.delivery.spool import MemorySpool
 from torfluxd.errors import PointError, ReporterError, SettingsError
 from torfluxd.influx.line import FieldValue, encode
-from torfluxd.influx.post import AgentPoster
+from torfluxd.influx.once import OncePoster
+from torfluxd.influx.post import AgentPoster, Poster
 from torfluxd.influx.upstream import HttpUpstream
 from torfluxd.influx.url import InfluxdbUrl, parse_influxdb_url
 from torfluxd.onion.address import OnionAddress, parse_onion_address
@@ -28,7 +29,7 @@ from torfluxd.onion.client_key import ClientKey, PrivateLine
 from torfluxd.onion.client_keyfile import load_client_key_file
 from torfluxd.onion.socks import OPEN_TIMEOUT_SECONDS
 from torfluxd.reporter.privacy import departures, unique_stamps
-from torfluxd.reporter.tor import GivenSocks, SocksAgent, SocksSource
+from torfluxd.reporter.tor import GivenSocks, OnionStreams, SocksSource
 
 __all__ = ["Reporter", "ReporterStats"]
 
@@ -249,8 +250,7 @@ class Reporter(Service):
         Service.startService(self)
         reactor = maybe_global_reactor(self._reactor)
         if self._courier is None:
-            agent = self._agent or SocksAgent(reactor, self._source)
-            upstream = HttpUpstream(AgentPoster(agent, self._url, reactor), SEND_SECONDS)
+            upstream = HttpUpstream(self._poster(reactor), SEND_SECONDS)
             self._courier = Courier(self._spool, upstream, reactor, self._backoff)
         self._source.start(reactor)
         self._await_departure(reactor, self._courier)
@@ -268,6 +268,12 @@ class Reporter(Service):
         self._departure.cancel()
         self._departure = None
         return Deferred.fromCoroutine(self._end(self._courier))
+
+    def _poster(self, reactor: IReactorTime) -> Poster:
+        if self._agent is not None:
+            return AgentPoster(self._agent, self._url, reactor)
+        streams = OnionStreams(reactor, self._source, parse_onion_address(self._url.host), self._url.port)
+        return OncePoster(streams, self._url, reactor)
 
     def _await_departure(self, reactor: IReactorTime, courier: Courier) -> None:
         def depart() -> None:

@@ -6,16 +6,15 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import clientFromString
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from zope.interface import implementer
 
 from torfluxd.errors import SettingsError
+from torfluxd.onion.address import OnionAddress
 from torfluxd.onion.client_key import PrivateLine
-from torfluxd.onion.onion_agent import OnionAgent
+from torfluxd.onion.socks import Isolation, SocksEndpoint
 
-__all__ = ["GivenSocks", "SocksAgent", "SocksSource", "check_description"]
+__all__ = ["GivenSocks", "OnionStreams", "SocksSource", "check_description"]
 
 
 class SocksSource(Protocol):
@@ -98,29 +97,30 @@ def check_description(name: str, description: str) -> None:
         ) from error
 
 
-@implementer(IAgent)
-class SocksAgent:
-    """Speaks to onion services through the SOCKS port that a source has at that moment: each request on a circuit and
-    a connection of its own.
+@implementer(IStreamClientEndpoint)
+class OnionStreams:
+    """Streams to one onion service, through the SOCKS port that a source has at that moment: each on a circuit of its
+    own.
+
+    :param reactor: for deadlines.
+    :param address: the onion service.
+    :param port: 1 to 65535.
     """
 
-    def __init__(self, reactor: IReactorTime, source: SocksSource) -> None:
+    def __init__(self, reactor: IReactorTime, source: SocksSource, address: OnionAddress, port: int) -> None:
         self._reactor = reactor
         self._source = source
+        self._address = address
+        self._port = port
 
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
-    ) -> Deferred[IResponse]:
-        """As :meth:`OnionAgent.request`; it fails also as :meth:`SocksSource.socks_endpoint` does."""
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """As :meth:`SocksEndpoint.connect`; it fails also as :meth:`SocksSource.socks_endpoint` does."""
 
-        def ask(endpoint: IStreamClientEndpoint) -> Deferred[IResponse]:
-            return OnionAgent(self._reactor, endpoint).request(method, uri, headers, bodyProducer)
+        def open_stream(socks: IStreamClientEndpoint) -> Deferred[IProtocol]:
+            stream = SocksEndpoint(self._reactor, socks, self._address, self._port, Isolation.fresh())
+            return stream.connect(protocolFactory)
 
-        return self._source.socks_endpoint().addCallback(ask)
+        return self._source.socks_endpoint().addCallback(open_stream)
 
 
 _: type[SocksSource] = GivenSocks

@@ -1,0 +1,1 @@
+"""What every release has sent, recorded: every gateway goes on taking it."""
