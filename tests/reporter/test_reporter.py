@@ -27,7 +27,6 @@ from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.client_keyfile import new_client_key_file
 from torfluxd.onion.key import OnionKey
 from torfluxd.reporter.reporter import (
-    DEFAULT_SOCKS,
     MAX_REPORT_BYTES,
     MAX_REPORT_POINTS,
     Reporter,
@@ -548,7 +547,7 @@ class TorTests(ReporterCase):
 
     def test_descriptions(self) -> None:
         """Tor's port can be described as Twisted describes endpoints; what is no description of one is refused."""
-        for socks in (DEFAULT_SOCKS, "unix:/run/tor/socks", "tcp:127.0.0.1:9150"):
+        for socks in ("tcp:127.0.0.1:9050", "unix:/run/tor/socks", "tcp:127.0.0.1:9150"):
             Reporter(URL, "telemetry", socks=socks)
         for socks in ("", "9050", "127.0.0.1:9050", "tcp:", "tcp:127.0.0.1:many", "ssl:127.0.0.1:9050"):
             self.assertRaises(SettingsError, Reporter, URL, "telemetry", socks=socks)

@@ -34,7 +34,7 @@ from torfluxd.errors import (
 )
 from torfluxd.onion.address import OnionAddress
 
-__all__ = ["Isolation", "reply_error", "socks_dialogue"]
+__all__ = ["Isolation", "reply_error", "socks_dialogue", "tor_dialogue"]
 
 _LONGEST_CREDENTIAL_BYTES = 255
 """RFC 1929 gives their lengths one byte each."""
@@ -46,8 +46,11 @@ _SOCKS = 5
 _AUTHENTICATION = 1
 _USERNAME_AND_PASSWORD = 2
 _CONNECT = 1
+_RESOLVE = 0xF0
 _IPV4, _NAME, _IPV6 = 1, 3, 4
 _SUCCEEDED = 0
+_HOST_UNREACHABLE = 4
+_NOBODY = (192, 0, 2, 1)
 
 
 def _check_credential(_: object, attribute: Attribute[bytes], value: bytes) -> None:
@@ -146,7 +149,41 @@ def socks_dialogue(address: OnionAddress, port: int, isolation: Isolation) -> Ge
     :raises SocksError: it refuses; see :func:`reply_error`.
     """
     name = address.hostname.encode("ascii")
+    yield from _let_in(isolation)
+    request = bytes((_SOCKS, _CONNECT, 0, _NAME, *_counted(name), *port.to_bytes(2, "big")))
+    reply = yield from _at_least(2, _SOCKS, (yield request))
+    if reply[1] != _SUCCEEDED:
+        raise reply_error(reply[1])
+    reply = yield from _at_least(5, _SOCKS, reply)
+    length = _reply_length(kind=reply[3], first=reply[4])
+    reply = yield from _at_least(length, _SOCKS, reply)
+    return reply[length:]
 
+
+def tor_dialogue(isolation: Isolation) -> Generator[bytes, bytes, bool]:
+    """Find out whether a SOCKS5 proxy is a tor, without telling it or anybody behind it anything.
+
+    Tor alone knows the command RESOLVE ("SOCKS extensions", section 2), and answers it for an address with that
+    address, at once and by itself; a port with `OnionTrafficOnly` answers 0x04 (both tried on tor 0.4.9.11). Other
+    proxies do not know the command (0x07), or hang up. The address is one that is nobody's (RFC 5737).
+
+    To be used as :func:`socks_dialogue`.
+
+    :returns: whether it is one. Somebody who wants to be taken for a tor is.
+    :raises SocksProtocolError: what answers is not a SOCKS5 proxy.
+    :raises SocksAuthenticationError: it takes no username and password, or not these.
+    """
+    yield from _let_in(isolation)
+    request = bytes((_SOCKS, _RESOLVE, 0, _IPV4, *_NOBODY, 0, 0))
+    reply = yield from _at_least(2, _SOCKS, (yield request))
+    if reply[1] != _SUCCEEDED:
+        return reply[1] == _HOST_UNREACHABLE
+    reply = yield from _at_least(8, _SOCKS, reply)
+    return reply[3:8] == bytes((_IPV4, *_NOBODY))
+
+
+def _let_in(isolation: Isolation) -> Generator[bytes, bytes, None]:
+    """Be let in by username and password."""
     chosen = yield from _answer(_SOCKS, bytes((_SOCKS, 1, _USERNAME_AND_PASSWORD)))
     if chosen != _USERNAME_AND_PASSWORD:
         raise SocksAuthenticationError("the proxy does not take username and password; is it tor's SOCKS port?")
@@ -156,15 +193,6 @@ def socks_dialogue(address: OnionAddress, port: int, isolation: Isolation) -> Ge
     )
     if verdict != _SUCCEEDED:
         raise SocksAuthenticationError("the proxy refused username and password; is it tor's SOCKS port?")
-
-    request = bytes((_SOCKS, _CONNECT, 0, _NAME, *_counted(name), *port.to_bytes(2, "big")))
-    reply = yield from _at_least(2, _SOCKS, (yield request))
-    if reply[1] != _SUCCEEDED:
-        raise reply_error(reply[1])
-    reply = yield from _at_least(5, _SOCKS, reply)
-    length = _reply_length(kind=reply[3], first=reply[4])
-    reply = yield from _at_least(length, _SOCKS, reply)
-    return reply[length:]
 
 
 def _counted(text: bytes) -> bytes:

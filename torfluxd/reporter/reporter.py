@@ -28,13 +28,11 @@ from torfluxd.onion.address import OnionAddress, parse_onion_address
 from torfluxd.onion.client_key import ClientKey, PrivateLine
 from torfluxd.onion.client_keyfile import load_client_key_file
 from torfluxd.onion.socks import OPEN_TIMEOUT_SECONDS
+from torfluxd.reporter.ladder import TorLadder
 from torfluxd.reporter.privacy import departures, unique_stamps
 from torfluxd.reporter.tor import GivenSocks, OnionStreams, SocksSource
 
 __all__ = ["Reporter", "ReporterStats"]
-
-DEFAULT_SOCKS = "tcp:127.0.0.1:9050"
-"""Where a tor listens that nobody told otherwise: the default of its `SocksPort` (tor(1))."""
 
 INTERVAL_SECONDS = 60.0
 """One report a minute: often enough for a dashboard, and a circuit a minute is nothing to tor, which builds one for
@@ -123,7 +121,8 @@ class Reporter(Service):
     :param database: InfluxDB's database (the bucket, in 2.x).
     :param retention_policy: 1.x's retention policy, or None for the database's default.
     :param socks: where tor's SOCKS port is: an endpoint, its description (`unix:/run/tor/socks`,
-        `tcp:127.0.0.1:9050`) or a :class:`~torfluxd.reporter.tor.SocksSource`; None for tor's default port.
+        `tcp:127.0.0.1:9050`) or a :class:`~torfluxd.reporter.tor.SocksSource`; None to look for a tor, see
+        :class:`~torfluxd.reporter.ladder.TorLadder`.
     :param client_key: for a private onion service, the file with the key that its owner lets in (`NAME.auth_private`,
         made by `torfluxd key client new`), or the key; `socks` must then be a
         :class:`~torfluxd.reporter.tor_socks.TorSocks`, which can hand it to tor. None where tor has the key already
@@ -175,7 +174,7 @@ class Reporter(Service):
         self._destination = Destination(database, retention_policy)
         self._agent = agent
         # With an agent of the application's own this one only stands by: it does nothing until it is asked.
-        self._source = _source(DEFAULT_SOCKS if socks is None else socks)
+        self._source = _source(socks)
         if client_key is not None:
             self._source.hold_key(_client_auth(client_key, parse_onion_address(self._url.host)))
         self._reactor = reactor
@@ -327,7 +326,9 @@ class Reporter(Service):
         return self._spool.put(batch)
 
 
-def _source(where: IStreamClientEndpoint | SocksSource | str) -> SocksSource:
+def _source(where: IStreamClientEndpoint | SocksSource | str | None) -> SocksSource:
+    if where is None:
+        return TorLadder(None)
     if isinstance(where, str) or IStreamClientEndpoint.providedBy(where):
         return GivenSocks(where)
     return where

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import clientFromString, quoteStringArgument
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from torfluxd.errors import BootstrapTimeoutError
 from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.process import find_tor
 from torfluxd.reporter.tor import GivenSocks, SocksSource, check_description
@@ -19,7 +21,13 @@ if TYPE_CHECKING:
     from torfluxd.onion.service import TorService
     from torfluxd.onion.sources import LaunchReactor, TorSource
 
-__all__ = ["TorSocks"]
+__all__ = ["JOIN_SECONDS", "TorSocks"]
+
+JOIN_SECONDS = 120.0
+"""How long tor may take to join its network: half a minute the first time, on a slow line two; less than a report may
+take, so that the report fails with tor's reason."""
+
+_SOCKET = "socks.sock"
 
 _log = Logger()
 
@@ -38,6 +46,7 @@ class TorSocks:
         self._socks = socks
         self._client_auth: PrivateLine | None = None
         self._tor: TorService | None = None
+        self._clock: IReactorTime | None = None
 
     @classmethod
     def launched(cls, directory: Path, binary: str | None = None) -> TorSocks:
@@ -47,7 +56,7 @@ class TorSocks:
         :param binary: the tor to run; the one in PATH by default.
         :raises TorMissingError: there is none.
         """
-        program, socket = find_tor(binary), directory / "socks.sock"
+        program, socket = find_tor(binary), directory / _SOCKET
 
         def make(reactor: IReactorTime, client_auth: PrivateLine | None) -> TorSource:
             from torfluxd.onion.sources import LaunchedTor
@@ -61,7 +70,13 @@ class TorSocks:
                 hear=_warn,
             )
 
-        return cls(make, GivenSocks(f"unix:{socket}"))
+        return cls(make, GivenSocks(cls.socks_description(directory)))
+
+    @staticmethod
+    def socks_description(directory: Path) -> str:
+        """Where the SOCKS port is of a tor that was launched with this state, by whatever process."""
+        path = quoteStringArgument(str(directory / _SOCKET)).replace("=", r"\=")  # which Twisted forgets
+        return f"unix:{path}"
 
     @classmethod
     def running(cls, control: str, socks: IStreamClientEndpoint | str) -> TorSocks:
@@ -88,15 +103,26 @@ class TorSocks:
         """Begin to have that tor."""
         from torfluxd.onion.service import TorService
 
+        self._clock = reactor
         self._socks.start(reactor)
         if self._tor is None:
             self._tor = TorService(self._make_source(reactor, self._client_auth), reactor)
         self._tor.startService()
 
     def socks_endpoint(self) -> Deferred[IStreamClientEndpoint]:
-        """As :meth:`SocksSource.socks_endpoint`: when tor has joined its network, and has the key."""
+        """As :meth:`SocksSource.socks_endpoint`: when tor has joined its network, and has the key.
+
+        It fails with :class:`~torfluxd.errors.BootstrapTimeoutError` when that takes more than :data:`JOIN_SECONDS`;
+        tor goes on trying meanwhile.
+        """
         assert self._tor is not None, "it is asked for after the start"
-        return self._tor.when_up().addCallback(lambda _: self._socks.socks_endpoint())
+        assert self._clock is not None
+        up = self._tor.when_up().addTimeout(JOIN_SECONDS, self._clock, self._not_joined)
+        return up.addCallback(lambda _: self._socks.socks_endpoint())
+
+    def _not_joined(self, _: object, seconds: float) -> Failure:
+        assert self._tor is not None
+        return Failure(BootstrapTimeoutError(f"tor is not up after {seconds:g} s: {self._tor.likely_cause}"))
 
     def stop(self) -> Deferred[None]:
         """As :meth:`SocksSource.stop`."""
