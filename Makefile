@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint unit torture test-floors bench clean setup venv
+.PHONY: help run test lint unit torture test-floors bench tor-wheel clean setup venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ test-floors: setup ## the unit tests with the oldest dependencies that pyproject
 bench: ## measure the gateway side by side with influxd, nginx and a Go proxy (25 minutes; ARGS=--quick: 5)
 	@scripts/setup bench
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+tor-wheel: ## pack this Debian's tor into a wheel in dist/, for vendors who ship it: pip install 'torfluxd[tor]'
+	@$(PYTHON) scripts/tor_wheel/build.py dist
 
 clean: ## remove what these commands have made in this directory
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis _trial_temp*

@@ -171,6 +171,22 @@ class PackagingTests(SynchronousTestCase):
             "torfluxd 0.", run(self.environment.bin / "python", "-I", self.environment.bin / "torfluxd", "--version")
         )
 
+    def test_with_tor(self) -> None:
+        """`pip install 'torfluxd[tor]'` brings the tor that a vendor has packed, and a reporter would launch it."""
+        dist = self.place / "dist with tor"
+        run(sys.executable, CHECKOUT / "scripts/tor_wheel/build.py", dist)
+        shutil.copy(self.wheel, dist)
+        self.environment.pip("install", "--quiet", "--no-index", "--find-links", dist, "torfluxd[tor]")
+        self.addCleanup(self.environment.pip, "uninstall", "--quiet", "--yes", "torfluxd", "torfluxd-tor")
+        found = self.environment.python(
+            "from torfluxd.errors import TorMissingError\n"
+            "from torfluxd.reporter.ladder import program_of_this_machine\n"
+            "def no_tor_in_path(_): raise TorMissingError\n"
+            "print(program_of_this_machine(no_tor_in_path))\n"
+        )
+        self.assertEqual(found.strip(), str(self.environment.packages / "torfluxd_tor/tor"))
+        self.assertTrue(run(found.strip(), "--version").startswith("Tor version "))
+
     def test_uninstalled(self) -> None:
         """`pip uninstall torfluxd` takes what was brought, and leaves Twisted whole."""
         before = self.environment.files

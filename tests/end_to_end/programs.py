@@ -164,11 +164,12 @@ class LocalGateway(Program):
 class ClientTor(Program):
     """A tor for clients.
 
+    :param socks: a further SOCKS port, as torrc takes it.
     :ivar port: of its SOCKS port on 127.0.0.1.
     :ivar control: its control socket.
     """
 
-    def __init__(self, cleanup: Cleanup, directory: Path) -> None:
+    def __init__(self, cleanup: Cleanup, directory: Path, socks: str | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
         data = directory / "client-tor"
@@ -178,6 +179,7 @@ class ClientTor(Program):
         torrc.write_text(
             f"DataDirectory {data}\nSocksPort 127.0.0.1:{self.port} ExtendedErrors\nClientOnly 1\n"
             f"ControlPort unix:{self.control}\nCookieAuthentication 1\nLog notice stdout\n"
+            + (f"SocksPort {socks}\n" if socks else "")
         )
         super().__init__(cleanup, [private_network().tor_binary, "-f", torrc], directory / "client-tor.log")
 
@@ -192,9 +194,9 @@ class ClientTor(Program):
         return f"tcp:127.0.0.1:{self.port}"
 
 
-def client_tor(cleanup: Cleanup, directory: Path) -> ClientTor:
+def client_tor(cleanup: Cleanup, directory: Path, socks: str | None = None) -> ClientTor:
     """Start a tor for clients, and wait until it has joined the private network."""
-    tor = ClientTor(cleanup, directory)
+    tor = ClientTor(cleanup, directory, socks)
     tor.wait_for("Bootstrapped 100%")
     return tor
 

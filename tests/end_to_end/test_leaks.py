@@ -13,20 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from twisted.web.server import Site
 
 from tests.end_to_end import witnessed
+from tests.end_to_end.onion_door import open_door
 from tests.end_to_end.programs import temporary_directory
 from tests.onion.socks_proxy import ONION
 from tests.private_network import private_network
-from tests.reporter.doubles import FakeGateway
 from tests.reporter.raw_socks import Manner, RawSocks, answers, closes, cuts, drips, endless, refuses, stores
-from torfluxd.gateway.circuits import CircuitFactory
-from torfluxd.onion.key import OnionKey
-from torfluxd.onion.service import TorService
-from torfluxd.onion.sources import LaunchedTor
 from torfluxd.reporter.ladder import TorLadder
 from torfluxd.reporter.reporter import Reporter
 
@@ -230,31 +224,15 @@ class CircuitTests(TestCase):
     async def test_a_circuit_for_each_report(self) -> None:
         """Fifty reports come through fifty circuits, as the gateway's own tor sees them."""
         directory = temporary_directory(self.addCleanup)
-        network = private_network()
-        circuits: list[int] = []
-        site = Site(FakeGateway())
-
-        def build(circuit: int) -> Any:
-            circuits.append(circuit)
-            return site.buildProtocol(None)
-
-        target = directory / "gateway.sock"
-        port = await UNIXServerEndpoint(reactor, str(target)).listen(CircuitFactory(build))
-        self.addCleanup(port.stopListening)
-        key = OnionKey.generate()
-        host = LaunchedTor(reactor, directory / "host", network.tor_binary, onion=(key, target), hear=lambda _: None)
-        onion = TorService(host, reactor)
-        onion.startService()
-        self.addCleanup(onion.stopService)
-        await onion.when_up()
-
-        ladder = TorLadder(directory, environ={}, places=(), find_program=lambda: network.tor_binary)
-        reporter = Reporter(f"http://{key.address}", "telemetry", socks=ladder, reactor=reactor, backoff=lambda _: 0.1)
+        door = await open_door(self.addCleanup, directory)
+        tor = private_network().tor_binary
+        ladder = TorLadder(directory, environ={}, places=(), find_program=lambda: tor)
+        reporter = Reporter(door.url, "telemetry", socks=ladder, reactor=reactor, backoff=lambda _: 0.1)
         reporter.startService()
         self.addCleanup(reporter.stopService)
         for value in range(REPORTS):
             reporter.record("m", {"f": value})
             self.assertTrue(await reporter.flush())
-        self.assertGreaterEqual(len(circuits), REPORTS)
-        self.assertEqual(len(circuits), len(set(circuits)))
+        self.assertGreaterEqual(len(door.circuits), REPORTS)
+        self.assertEqual(len(door.circuits), len(set(door.circuits)))
         self.assertEqual(reporter.stats.delivered, REPORTS)
