@@ -8,16 +8,25 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from attrs import frozen
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import IReactorProcess, IReactorTime, IReactorUNIX, IStreamClientEndpoint
 
-from torfluxd.errors import BootstrapTimeoutError, SettingsError, SocketPathError, TorError, TorMissingError
+from torfluxd.errors import (
+    BootstrapTimeoutError,
+    SettingsError,
+    SocketPathError,
+    TorError,
+    TorMissingError,
+    TorStoppedError,
+)
 from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.probe import is_tor
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.torrc import check_socket_path
 from torfluxd.reporter.install_advice import Platform, install_advice, this_platform
+from torfluxd.reporter.launch_lock import LaunchLock
 from torfluxd.reporter.tor import GivenSocks, SocksSource
 from torfluxd.reporter.tor_socks import TorSocks
 
@@ -88,7 +97,7 @@ class TorLadder:
         self._platform = platform or this_platform()
         self._client_auth: PrivateLine | None = None
         self._reactor: IReactorTime | None = None
-        self._own: TorSocks | None = None
+        self._own: _Own | None = None
 
     def hold_key(self, client_auth: PrivateLine) -> None:
         """Have the tor that will be launched hold it.
@@ -124,27 +133,28 @@ class TorLadder:
         return succeed(None) if own is None else own.stop()
 
     async def _climb(self, reactor: IReactorTime) -> IStreamClientEndpoint:
+        if self._own is not None and not self._own.lock.is_ours:
+            self._own.lock.release()
+            self._own = None  # it is the parent's of this process
         if self._own is None:
             for description in self._descriptions(reactor):
                 place: IStreamClientEndpoint = clientFromString(reactor, description)
                 if await is_tor(place, reactor):
                     return place
-            self._launch(reactor)  # unless another report has done so meanwhile
-        own = self._own
-        assert own is not None
+            self._own = self._own or self._launched(reactor)  # another report may have done so meanwhile
+        return await self._from_own(self._own)
+
+    async def _from_own(self, own: _Own) -> IStreamClientEndpoint:
         try:
-            return await own.socks_endpoint()
+            return await own.tor.socks_endpoint()
         except BootstrapTimeoutError:
             raise  # it runs, and may join yet
         except TorError:
-            await self._give_up(own)
+            # It does not run, or not for long. The next report begins at the top again.
+            await own.stop()
+            if self._own is own:
+                self._own = None
             raise
-
-    async def _give_up(self, own: TorSocks) -> None:
-        """It does not run; another process may be using its state. The next report begins at the top again."""
-        await own.stop()
-        if self._own is own:
-            self._own = None
 
     def _descriptions(self, reactor: IReactorTime) -> Iterator[str]:
         """Where a tor may be running, best first."""
@@ -154,13 +164,12 @@ class TorLadder:
         if self._client_auth is None:
             yield from (place for place in self._places if has_unix_sockets or not place.startswith("unix:"))
 
-    def _launch(self, reactor: IReactorTime) -> None:
-        """Begin to have a tor of our own, unless we have one.
+    def _launched(self, reactor: IReactorTime) -> _Own:
+        """Begin to have a tor of our own.
 
         :raises TorMissingError: there is none to launch, or no place for its state.
+        :raises TorStoppedError: another process is about to launch one with the same state.
         """
-        if self._own is not None:
-            return
         program = self._find_program()
         if program is None or not (IReactorUNIX.providedBy(reactor) and IReactorProcess.providedBy(reactor)):
             raise TorMissingError(f"{self._none_answers()}: {install_advice(self._platform)}")
@@ -177,15 +186,46 @@ class TorLadder:
                 f"{self._none_answers()}, and the path of the state directory is too long for the sockets of one that"
                 " is launched: choose a shorter state_dir, or start tor"
             ) from None
-        self._own = TorSocks.launched(self._directory, str(program))
+        tor = TorSocks.launched(self._directory, str(program))
         if self._client_auth is not None:
-            self._own.hold_key(self._client_auth)
-        self._own.start(reactor)
+            tor.hold_key(self._client_auth)
+        own = _Own(_lock(self._directory), tor)
+        tor.start(reactor)
+        return own
 
     def _none_answers(self) -> str:
         if self._client_auth is not None:
             return "there is no tor of the reporter's own"
         return f"there is no tor at {', '.join(self._places)}"
+
+
+@frozen(eq=False)
+class _Own:
+    """A tor that is launched by this process."""
+
+    lock: LaunchLock
+    tor: TorSocks
+
+    def stop(self) -> Deferred[None]:
+        """End it, and let others launch one; in a child of that process, leave it alone. Never fails."""
+        if not self.lock.is_ours:
+            self.lock.release()
+            return succeed(None)
+        return self.tor.stop().addCallback(lambda _: self.lock.release())
+
+
+def _lock(directory: Path) -> LaunchLock:
+    """The right to launch a tor with this state.
+
+    :raises TorStoppedError: another has it, or nothing can be written there.
+    """
+    try:
+        lock = LaunchLock.take(directory.with_name(f"{directory.name}.lock"))
+    except OSError as error:
+        raise TorStoppedError(f"tor's state cannot be kept beside {directory}: {error.strerror}") from None
+    if lock is None:
+        raise TorStoppedError("another process with the same state directory is launching a tor: it will be shared")
+    return lock
 
 
 def _given(description: str) -> GivenSocks | None:
