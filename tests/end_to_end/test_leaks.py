@@ -227,7 +227,13 @@ class CircuitTests(TestCase):
         door = await open_door(self.addCleanup, directory)
         tor = private_network().tor_binary
         ladder = TorLadder(directory, environ={}, places=(), find_program=lambda: tor)
-        reporter = Reporter(door.url, "telemetry", socks=ladder, reactor=reactor, backoff=lambda _: 0.1)
+        reporter = Reporter(
+            *(door.url, "telemetry"),
+            socks=ladder,
+            reactor=reactor,
+            backoff=lambda _: witnessed.RETRY_SECONDS,
+            interval_seconds=witnessed.NEVER_SECONDS,
+        )
         reporter.startService()
         self.addCleanup(reporter.stopService)
         for value in range(REPORTS):
