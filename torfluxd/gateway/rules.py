@@ -14,15 +14,12 @@ from typing import Final
 from attrs import fields, frozen
 
 from torfluxd.boundaries import Destination
-from torfluxd.settings import MeasurementSchema, RulesSettings, Unknown
+from torfluxd.settings import OTHER, MeasurementSchema, RulesSettings, Unknown
 
 __all__ = ["DAY_SECONDS", "MAX_BODY_BYTES", "OTHER", "LineRules"]
 
 DAY_SECONDS: Final = 86_400.0
 """InfluxDB's shards are a day long, or a week (documented: a day for retention policies of up to six months)."""
-
-OTHER: Final = "other"
-"""The value of a tag that has too many others, or one that the schema does not list."""
 
 MAX_AGE_SECONDS: Final = 92 * DAY_SECONDS
 """How old a point may be. A reporter keeps points for 60 days, and an operator's agent for 90 at most; a day more for

@@ -5,15 +5,17 @@ default. Each option is declared once, in a table (`options`, `rules`), from whi
 sample of a configuration are made as well.
 """
 
+from torfluxd.settings.config import load_schema
 from torfluxd.settings.gateway import GatewaySettings, read_gateway_settings
 from torfluxd.settings.option import Option
 from torfluxd.settings.options import CONFIG_OPTIONS, GATEWAY_OPTIONS, SERVE_OPTIONS, Expose
 from torfluxd.settings.rules import RULE_OPTIONS, RulesSettings
-from torfluxd.settings.schema import FieldType, MeasurementSchema, TagRule, Unknown
+from torfluxd.settings.schema import OTHER, FieldType, MeasurementSchema, TagRule, Unknown
 
 __all__ = [
     "CONFIG_OPTIONS",
     "GATEWAY_OPTIONS",
+    "OTHER",
     "RULE_OPTIONS",
     "SERVE_OPTIONS",
     "Expose",
@@ -24,5 +26,6 @@ __all__ = [
     "RulesSettings",
     "TagRule",
     "Unknown",
+    "load_schema",
     "read_gateway_settings",
 ]

@@ -20,7 +20,7 @@ from torfluxd.settings.rules import RULE_OPTIONS
 from torfluxd.settings.schema import MeasurementSchema, Unknown, read_schema
 from torfluxd.settings.toml import written_key
 
-__all__ = ["NO_CONFIG", "Config", "load_config", "read_config"]
+__all__ = ["NO_CONFIG", "Config", "load_config", "load_schema", "read_config"]
 
 CONFIG_LIMIT_BYTES = 4 * 2**20
 """More than any configuration has: a schema of ten thousand measurements comes to 2 MB."""
@@ -56,18 +56,38 @@ def load_config(flags: Mapping[str, str | Sequence[str] | None], environment: Ma
     path: Path | None = read_value(option, given)
     if path is None:
         return NO_CONFIG
+    return _read_file(path, f"{given.where}: ")
+
+
+def load_schema(path: Path) -> Mapping[str, MeasurementSchema]:
+    """Read the schema out of a gateway's configuration file, for a reporter.
+
+    :raises SettingsError: the file cannot be read, something in it cannot be used, or there is no schema in it.
+    """
+    config = _read_file(path)
+    if config.problems:
+        raise SettingsError(*config.problems)
+    if config.schema is None:
+        raise SettingsError(f"{path}: has no schema; it has a table for each measurement, such as [schema.backup]")
+    return config.schema
+
+
+def _read_file(path: Path, where: str = "") -> Config:
+    """Read a configuration file.
+
+    :param where: what named it, for the errors.
+    :raises SettingsError: it cannot be read at all.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(CONFIG_LIMIT_BYTES + 1)
     except OSError as error:
         raise SettingsError(
-            f"{given.where}: {path} cannot be read ({error.strerror}); torfluxd serve --sample-config shows what such a"
+            f"{where}{path} cannot be read ({error.strerror}); torfluxd serve --sample-config shows what such a"
             " file holds"
         ) from None
     if len(data) > CONFIG_LIMIT_BYTES:
-        raise SettingsError(
-            f"{given.where}: {path} is larger than {CONFIG_LIMIT_BYTES >> 20}MiB; is it the right file?"
-        )
+        raise SettingsError(f"{where}{path} is larger than {CONFIG_LIMIT_BYTES >> 20}MiB; is it the right file?")
     return read_config(data, str(path))
 
 

@@ -35,12 +35,20 @@ The schema: with one table or more, strangers can write these measurements alone
 (InfluxDB 2 and 3), "boolean" or "string", a string with a bound if need be. `unknown` is what becomes of tags and
 fields that are not named: refuse or drop; by default as rules.unknown.
 
+A reporter that is given this file lets nothing out that the schema does not name. Two keys are for it alone, and the
+gateway takes no notice of them: `epsilon` beside the values of a tag has it answer at random (the smaller, the less one
+point tells), and `round` beside the type of a number has it round to multiples.
+
 torfluxd schema suggest FILE makes these tables out of a sample of line protocol."""
 
 _SCHEMA_EXAMPLE = {
     "backup": MeasurementSchema(
         {"version": "free", "os": ("linux", "macos", "windows"), "host": "drop"},
-        {"seconds": FieldType("float"), "files": FieldType("integer"), "error": FieldType("string", 200)},
+        {
+            "seconds": FieldType("float"),
+            "files": FieldType("integer", round=10),
+            "error": FieldType("string", 200),
+        },
         "refuse",
     )
 }
@@ -80,22 +88,27 @@ def written_schema(schema: Mapping[str, MeasurementSchema]) -> Sequence[str]:
         lines += ["", f"[{key}]", f"unknown = {written_text(measurement.unknown)}"]
         if measurement.tags:
             lines += ["", f"[{key}.tags]"]
-            lines += [f"{written_key(tag)} = {written_tag(rule)}" for tag, rule in measurement.tags.items()]
+            epsilons = measurement.epsilons
+            lines += [
+                f"{written_key(tag)} = {written_tag(rule, epsilons.get(tag))}" for tag, rule in measurement.tags.items()
+            ]
         lines += ["", f"[{key}.fields]"]
         lines += [f"{written_key(one)} = {written_field(kind)}" for one, kind in measurement.fields.items()]
     return lines[1:]
 
 
-def written_tag(rule: TagRule) -> str:
+def written_tag(rule: TagRule, epsilon: float | None = None) -> str:
     """What becomes of a tag."""
-    return written_text(rule) if isinstance(rule, str) else written_list(rule)
+    if isinstance(rule, str):
+        return written_text(rule)
+    return written_list(rule) if epsilon is None else f"{{ values = {written_list(rule)}, epsilon = {epsilon} }}"
 
 
 def written_field(kind: FieldType) -> str:
     """What a field may hold."""
-    if kind.max_bytes is None:
-        return written_text(kind.kind)
-    return f"{{ type = {written_text(kind.kind)}, max_bytes = {kind.max_bytes} }}"
+    bounds = {"max_bytes": kind.max_bytes, "round": kind.round}
+    given = "".join(f", {key} = {bound}" for key, bound in bounds.items() if bound is not None)
+    return f"{{ type = {written_text(kind.kind)}{given} }}" if given else written_text(kind.kind)
 
 
 def _prose(text: str) -> Iterator[str]:

@@ -1,12 +1,18 @@
-"""The schema: which measurements strangers may write, with which tags and fields; read out of `[schema.*]`. Pure."""
+"""The schema: which measurements strangers may write, with which tags and fields; read out of `[schema.*]`. Pure.
+
+One file serves both sides: the gateway refuses what is not in it, and a reporter lets nothing else out. What it says
+of `epsilon` and `round` is for the reporter alone, before anything leaves the machine; the gateway takes no notice.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, Final, Literal, cast, get_args
 
-from attrs import frozen
+from attrs import field, frozen
 
 from torfluxd.errors import SettingsError
 from torfluxd.influx.pieces import FIELD_KINDS, FieldKind
@@ -14,7 +20,26 @@ from torfluxd.settings.nearest import no_such
 from torfluxd.settings.option import LARGEST_COUNT, shown
 from torfluxd.settings.toml import written_key
 
-__all__ = ["FieldType", "MeasurementSchema", "TagRule", "Unknown", "name_fault", "read_schema", "read_unknown"]
+__all__ = [
+    "OTHER",
+    "FieldType",
+    "MeasurementSchema",
+    "TagRule",
+    "Unknown",
+    "name_fault",
+    "read_schema",
+    "read_unknown",
+]
+
+OTHER: Final = "other"
+"""The value of a tag that has too many others, or one that the schema does not list."""
+
+LEAST_EPSILON: Final = 0.01
+LARGEST_EPSILON: Final = 20.0
+"""With less, millions of points tell nothing; with more, of a billion points none is changed."""
+
+NUMBERS: Final = ("float", "integer", "unsigned")
+"""The types of fields that can be rounded."""
 
 Unknown = Literal["refuse", "drop"]
 """What becomes of what is not in the schema."""
@@ -34,10 +59,12 @@ class FieldType:
 
     :ivar kind: its type.
     :ivar max_bytes: how long a string may be, in UTF-8; None for as long as a line may be.
+    :ivar round: a reporter rounds a number to a multiple of this; None for not at all.
     """
 
     kind: FieldKind
     max_bytes: int | None = None
+    round: float | None = None
 
 
 @frozen
@@ -47,11 +74,14 @@ class MeasurementSchema:
     :ivar tags: what becomes of each tag.
     :ivar fields: what each field may hold; at least one.
     :ivar unknown: what becomes of tags and fields that are not named.
+    :ivar epsilons: for tags with a list of values: how much one point may tell of the true one. A reporter answers at
+        random where there is one (:mod:`torfluxd.reporter.noise`).
     """
 
     tags: Mapping[str, TagRule]
     fields: Mapping[str, FieldType]
     unknown: Unknown = "refuse"
+    epsilons: Mapping[str, float] = field(factory=dict)
 
 
 def read_unknown(text: str) -> Unknown:
@@ -95,6 +125,10 @@ def name_fault(name: str, *, measurement: bool = False) -> str | None:
     return None
 
 
+def _is_number(value: object, least: float, largest: float) -> bool:
+    return type(value) in (int, float) and isfinite(cast(float, value)) and least <= cast(float, value) <= largest
+
+
 class _Reading:
     """Reads on when something is wrong, so that all that is wrong can be told."""
 
@@ -111,8 +145,13 @@ class _Reading:
         fields = {one: self._field(where, value) for one, where, value in self._entries(f"{key}.fields", table)}
         if not fields and isinstance(table.get("fields", {}), dict):
             self.problems.append(f"{key}.fields: expected at least one field; InfluxDB stores no point without")
-        tags = {one: self._tag(where, value) for one, where, value in self._entries(f"{key}.tags", table)}
-        return MeasurementSchema(tags, fields, self._unknown(f"{key}.unknown", table.get("unknown", unknown)))
+        entries = list(self._entries(f"{key}.tags", table))
+        tags = {one: self._tag(where, value) for one, where, value in entries}
+        epsilons = {
+            one: value["epsilon"] for one, _, value in entries if isinstance(value, dict) and "epsilon" in value
+        }
+        of_others = self._unknown(f"{key}.unknown", table.get("unknown", unknown))
+        return MeasurementSchema(tags, fields, of_others, epsilons)
 
     def _entries(self, key: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
         """The name, the whole key and the value of each tag, or of each field."""
@@ -126,6 +165,8 @@ class _Reading:
             yield name, where, value
 
     def _tag(self, key: str, value: object) -> TagRule:
+        if isinstance(value, dict):
+            return self._tag_table(key, value)
         if isinstance(value, str) and value in ("free", "drop"):
             return cast(TagRule, value)
         if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
@@ -137,6 +178,18 @@ class _Reading:
         self._expected(key, '"free", "drop" or a list of the values it may have', value)
         return "free"
 
+    def _tag_table(self, key: str, table: Mapping[str, Any]) -> TagRule:
+        known = ("values", "epsilon")
+        self.problems += [no_such(f"{key}.{written_key(other)}", other, known) for other in table if other not in known]
+        values = table.get("values")
+        if not isinstance(values, list):
+            self._expected(f"{key}.values", "a list of the values it may have", values)
+            return "free"
+        if not _is_number(table.get("epsilon", 1), LEAST_EPSILON, LARGEST_EPSILON):
+            wanted = f"a number from {LEAST_EPSILON:g} to {LARGEST_EPSILON:g}"
+            self._expected(f"{key}.epsilon", wanted, table["epsilon"])
+        return self._tag(key, values)
+
     def _field(self, key: str, value: object) -> FieldType:
         if isinstance(value, str) and value in FIELD_KINDS:
             return FieldType(value)
@@ -146,7 +199,7 @@ class _Reading:
         return FieldType("float")
 
     def _field_table(self, key: str, table: Mapping[str, Any]) -> FieldType:
-        known = ("type", "max_bytes")
+        known = ("type", "max_bytes", "round")
         self.problems += [no_such(f"{key}.{written_key(other)}", other, known) for other in table if other not in known]
         kind, limit = table.get("type"), table.get("max_bytes")
         if kind not in FIELD_KINDS:
@@ -158,7 +211,20 @@ class _Reading:
         if limit is not None and (kind != "string" or type(limit) is not int or not 1 <= limit <= LARGEST_COUNT):
             wanted = "a number of bytes" if kind == "string" else "no such bound but for a string"
             self._expected(f"{key}.max_bytes", wanted, limit)
-        return FieldType(kind, limit)
+        return FieldType(kind, limit, self._step(f"{key}.round", kind, table.get("round")))
+
+    def _step(self, key: str, kind: FieldKind, step: object) -> float | None:
+        if step is None:
+            return None
+        if kind not in NUMBERS:
+            self._expected(key, "none but for a number", step)
+        elif kind == "float" and not _is_number(step, sys.float_info.min, sys.float_info.max):
+            self._expected(key, "a number above 0", step)
+        elif kind != "float" and (type(step) is not int or not 1 <= step <= LARGEST_COUNT):
+            self._expected(key, "a whole number above 0", step)
+        else:
+            return cast(float, step)
+        return None
 
     def _unknown(self, key: str, value: object) -> Unknown:
         if value in get_args(Unknown):
