@@ -32,7 +32,23 @@ from attrs import field, frozen
 
 from torfluxd.errors import PointError
 
-__all__ = ["MAX_TIME_NS", "MIN_TIME_NS", "FieldValue", "Point", "encode", "encode_point"]
+__all__ = [
+    "MAX_KEY_BYTES",
+    "MAX_TIME_NS",
+    "MAX_UNSIGNED",
+    "MIN_TIME_NS",
+    "FieldValue",
+    "Point",
+    "Shape",
+    "Slot",
+    "checked_time",
+    "encode",
+    "encode_point",
+    "escaped",
+    "field_text",
+    "series_text",
+    "shape_of",
+]
 
 FieldValue = bool | int | float | str
 """What a field can hold. Whatever is a `numbers.Integral` or `numbers.Real`, as numpy's numbers are, will do too."""
@@ -124,22 +140,14 @@ def encode(
     :raises PointError: InfluxDB could not give this point back as it is. The text names the measurement and the tag or
         field; of a value it says no more than the type.
     """
-    # Every recording comes along here: measure what you change.
-    shape = _shape(measurement, tuple(tags), tuple(fields))
-    text = shape.measurement
-    for key, prefix, called in shape.tags:
-        tag = tags[key]
-        if type(tag) is not str or _UNCOMMON_IN_TAG(tag):
-            tag = _tag_text(tag, called)
-        if tag:
-            text = f"{text}{prefix}{tag}"
-    series = text
+    shape = shape_of(measurement, tuple(tags), tuple(fields))
+    series = text = series_text(shape, tags)
     for key, prefix, called in shape.fields:
         value = fields[key]
         text = f"{text}{prefix}{_FIELD_TEXT.get(type(value), _uncommon_text)(value, called)}"
     if time_ns is not None:
         if type(time_ns) is not int or not MIN_TIME_NS <= time_ns <= MAX_TIME_NS:
-            time_ns = _checked_time(time_ns)
+            time_ns = checked_time(time_ns)
         text = f"{text} {time_ns}"
     line = text.encode()
     if len(line) >= MAX_KEY_BYTES:  # Else the key, which stands in it, is shorter still.
@@ -147,14 +155,40 @@ def encode(
     return line
 
 
+def series_text(shape: Shape, tags: Mapping[str, str]) -> str:
+    """The beginning of a line: the measurement and the tags.
+
+    :param shape: of a point with these tags.
+    :param tags: what it is found by.
+    :raises PointError: as :func:`encode`.
+    """
+    text = shape.measurement
+    for key, prefix, called in shape.tags:
+        tag = tags[key]
+        if type(tag) is not str or _UNCOMMON_IN_TAG(tag):
+            tag = _tag_text(tag, called)
+        if tag:
+            text = f"{text}{prefix}{tag}"
+    return text
+
+
+def field_text(value: FieldValue, called: str) -> str:
+    """The value of a field, as it stands in a line.
+
+    :param called: what an error calls it (:data:`Slot`).
+    :raises PointError: as :func:`encode`.
+    """
+    return _FIELD_TEXT.get(type(value), _uncommon_text)(value, called)
+
+
 # Names. A program has few, and uses them again and again: they are checked and escaped once.
 
-_Slot = tuple[str, str, str]
+Slot = tuple[str, str, str]
 """A key, what stands before its value in the line, and what an error calls that value."""
 
 
 @frozen
-class _Shape:
+class Shape:
     """The names of a point, ready to be written.
 
     :ivar measurement: escaped.
@@ -163,13 +197,13 @@ class _Shape:
     """
 
     measurement: str
-    tags: tuple[_Slot, ...]
-    fields: tuple[_Slot, ...]
+    tags: tuple[Slot, ...]
+    fields: tuple[Slot, ...]
 
 
 # Names only: values are people's data, which should not stay in memory, and too many.
 @lru_cache(maxsize=SHAPES_KEPT)
-def _shape(measurement: str, tag_keys: tuple[str, ...], field_keys: tuple[str, ...]) -> _Shape:
+def shape_of(measurement: str, tag_keys: tuple[str, ...], field_keys: tuple[str, ...]) -> Shape:
     """Check and escape the names of a point.
 
     :raises PointError: one of them cannot be a name in InfluxDB, or there is no field.
@@ -182,14 +216,14 @@ def _shape(measurement: str, tag_keys: tuple[str, ...], field_keys: tuple[str, .
         raise PointError(f"{of} has no field: give it one, InfluxDB stores nothing without")
     tags = [_slot(",", key, f"tag {_shown(key)} of {of}") for key in tag_keys]
     fields = [_slot("," if n else " ", key, f"field {_shown(key)} of {of}") for n, key in enumerate(field_keys)]
-    return _Shape(_MEASUREMENT_SEPARATORS.sub(r"\\\g<0>", name), tuple(sorted(tags)), tuple(fields))
+    return Shape(_MEASUREMENT_SEPARATORS.sub(r"\\\g<0>", name), tuple(sorted(tags)), tuple(fields))
 
 
-def _slot(separator: str, key: str, called: str) -> _Slot:
+def _slot(separator: str, key: str, called: str) -> Slot:
     name = _checked_name(key, called)
     if name == "time":
         raise PointError(f"the name of {called} is the one InfluxDB has for the time of a point: choose another")
-    return name, f"{separator}{_escaped(name)}=", f"the value of {called}"
+    return name, f"{separator}{escaped(name)}=", f"the value of {called}"
 
 
 def _shown(name: object) -> str:
@@ -212,7 +246,7 @@ def _checked_name(name: object, called: str) -> str:
     return text
 
 
-def _check_key_length(series: str, shape: _Shape) -> None:
+def _check_key_length(series: str, shape: Shape) -> None:
     longest_field_key = max((prefix[1:-1].encode() for _, prefix, _ in shape.fields), key=len)
     if len(series.encode()) + KEY_JOINT_BYTES + len(longest_field_key) > MAX_KEY_BYTES:
         raise PointError(
@@ -225,7 +259,7 @@ def _check_key_length(series: str, shape: _Shape) -> None:
 
 
 def _tag_text(value: object, called: str) -> str:
-    return _escaped(_checked_text(value, called))
+    return escaped(_checked_text(value, called))
 
 
 def _checked_text(value: object, called: str) -> str:
@@ -245,7 +279,8 @@ def _checked_text(value: object, called: str) -> str:
     return value
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """A name of a tag or field, or the value of a tag, as it stands in a line."""
     return _SEPARATORS.sub(r"\\\g<0>", text)
 
 
@@ -305,7 +340,11 @@ _FIELD_TEXT: Mapping[type, Callable[[Any, str], str]] = {
 }
 
 
-def _checked_time(time_ns: object) -> int:
+def checked_time(time_ns: object) -> int:
+    """A time in nanoseconds since 1970, if it is one.
+
+    :raises PointError: as :func:`encode`.
+    """
     if isinstance(time_ns, bool) or not isinstance(time_ns, Integral):
         raise PointError(f"the time of a point must be an int of nanoseconds, not {_type_name(time_ns)}")
     if not MIN_TIME_NS <= int(time_ns) <= MAX_TIME_NS:

@@ -1,0 +1,192 @@
+"""The times that points are written with: coarse, and each once. Pure: clocks and chance are parameters.
+
+InfluxDB keeps only the last of two points with equal measurement, tags and time. So a time cannot just be rounded down:
+it is, and then a random part of the granularity is added, once, when the point is recorded.
+
+Within one reporter no two such times are equal. Between reporters they are, now and then: of *n* points of one series
+that many reporters record within a granularity of *g* nanoseconds, n²/2g are lost, because two have the same offset.
+With a granularity of a minute and 1000 such points in it, that is one point in 120 000 minutes. Points whose time was
+given are in the same case also within one reporter. A tag that parts the crowd, such as the version, helps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable
+from operator import add
+from typing import Final
+
+from torfluxd.reporter.chance import Chance, drawn_bytes
+
+__all__ = [
+    "BLOCK_POINTS",
+    "LEAST_GRANULARITY_NS",
+    "CoarseTimes",
+    "ExactTimes",
+    "Given",
+    "Stamp",
+    "Times",
+    "unique_stamps",
+]
+
+Stamp = Callable[[int | None], int]
+"""From the time that an application gives a point, or None, to the time it is written with: nanoseconds since 1970."""
+
+Given = Callable[[int], int]
+"""From the time that a point was given to the time it is written with: nanoseconds since 1970."""
+
+SET_BACK_NS: Final = 1_000_000_000
+"""A wall clock that says this much less than before was set back, and is right now. By less it only repeats itself: the
+coarsest clocks in use tick every 16 ms, and a second of stamps one nanosecond apart is more than anybody records."""
+
+LEAST_GRANULARITY_NS: Final = 1_000_000
+"""What is finer than a millisecond hides nothing."""
+
+BLOCK_POINTS: Final = 256
+"""How many times are dealt together. Among so many points nobody can tell from the times which came first; of a
+reporter that records more in a granularity, it may be told of blocks of so many which came first."""
+
+SECRET_BYTES: Final = 16
+"""Of what the times of a granularity are dealt with: as much as nobody can guess."""
+
+OFFSET_BYTES: Final = 8
+"""Of a hash, from which the offset of a time that was given is taken: so many that all offsets are as likely."""
+
+_CELLS: Final = range(BLOCK_POINTS)
+
+
+def unique_stamps(now_ns: Callable[[], int]) -> Stamp:
+    """Stamps that do not repeat, because InfluxDB keeps only the last of two points with equal tags and time.
+
+    A time given by the application stays as it is: whoever says when, means it.
+
+    :param now_ns: the wall clock.
+    :returns: a policy whose stamps are the clock's, each at least 1 ns after the one before it. When the clock is set
+        back by a second or more they follow it, and may repeat earlier ones.
+    """
+    last_ns = 0
+
+    def stamp(given_ns: int | None) -> int:
+        nonlocal last_ns
+        if given_ns is not None:
+            return given_ns
+        now = now_ns()
+        last_ns = last_ns + 1 if now <= last_ns < now + SET_BACK_NS else now
+        return last_ns
+
+    return stamp
+
+
+class ExactTimes:
+    """Times as they are: for applications that want that, and have asked their users.
+
+    :param now_ns: the wall clock.
+    """
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._stamp = unique_stamps(now_ns)
+
+    def now(self) -> int:
+        """A time for a point that is recorded now; as :func:`unique_stamps`."""
+        return self._stamp(None)
+
+    def of_series(self, series: bytes) -> Given:
+        """The times of points whose time was given: those."""
+        return _as_given
+
+
+class CoarseTimes:
+    """Times that say in which granularity something happened, and no more.
+
+    A granularity is parted into cells. For each block of `BLOCK_POINTS` points the cells are shuffled: each point gets
+    a cell, and in it a place that goes round all places of the cell, from a start and in steps that are the cell's own
+    secret. So times do not repeat before there are as many as the granularity has nanoseconds, by half at least, and
+    nothing is remembered of those that were given.
+
+    :param granularity_ns: at least `LEAST_GRANULARITY_NS`.
+    :param now_ns: the wall clock. When it is set back over a boundary, by a second or more, times of that granularity
+        may repeat earlier ones, by n²/2g.
+    :param chance: where the secrets come from, once for each granularity in which something is recorded.
+    :param key: for times that were given: the same key, series and time make the same coarse time, also after a
+        restart, so that who sends a point twice stores it once. Who knows the key can tell the exact time.
+    """
+
+    def __init__(self, granularity_ns: int, now_ns: Callable[[], int], chance: Chance, key: bytes) -> None:
+        self._granularity_ns = granularity_ns
+        self._now_ns = now_ns
+        self._chance = chance
+        self._key = key
+        self._cell_ns = granularity_ns // BLOCK_POINTS
+        # The largest power of two within a cell: steps of any odd width go round all of it.
+        self._mask = (1 << (self._cell_ns.bit_length() - 1)) - 1
+        self._from = self._until = 0
+        self._dealt: list[int] = []
+        self._blocks = 0
+        self._secret = b""
+        self._cells = range(0)
+        self._places: list[int] = []
+        self._steps: list[int] = []
+
+    def now(self) -> int:
+        """A time for a point that is recorded now."""
+        # Every recording comes along here: measure what you change.
+        now = self._now_ns()
+        if not self._from <= now < self._until:
+            self._begin(now - now % self._granularity_ns)
+        if not self._dealt:
+            self._deal()
+        return self._dealt.pop()
+
+    def of_series(self, series: bytes) -> Given:
+        """The coarse times of points whose time was given. It is always the same for the same time: so fields of one
+        series and time that come apart stay together.
+
+        :param series: what tells it from others, exactly.
+        """
+        granularity_ns = self._granularity_ns
+        begun = hashlib.blake2b(series + b" ", digest_size=OFFSET_BYTES, key=self._key)
+
+        def given(time_ns: int) -> int:
+            hashed = begun.copy()
+            hashed.update(b"%d" % time_ns)
+            offset = int.from_bytes(hashed.digest(), "big") % granularity_ns
+            return time_ns - time_ns % granularity_ns + offset
+
+        return given
+
+    def _begin(self, start: int) -> None:
+        """A new granularity. A clock that trembles at its beginning stays in it."""
+        self._from, self._until = start - SET_BACK_NS, start + self._granularity_ns
+        self._dealt = []
+        self._blocks = 0
+        self._secret = drawn_bytes(self._chance, SECRET_BYTES)
+        self._cells = range(start, start + self._cell_ns * BLOCK_POINTS, self._cell_ns)
+        self._places = [place & self._mask for place in self._numbers(b"places", "Q")]
+        self._steps = [step & self._mask | 1 for step in self._numbers(b"steps", "Q")]
+
+    def _deal(self) -> None:
+        """One time out of each cell."""
+        if self._blocks:
+            mask = self._mask
+            self._places = [place + step & mask for place, step in zip(self._places, self._steps, strict=True)]
+        times = list(map(add, self._cells, self._places))
+        order = self._numbers(b"block %d" % self._blocks, "I")
+        self._dealt = [times[cell] for cell in sorted(_CELLS, key=order.__getitem__)]
+        self._blocks += 1
+
+    def _numbers(self, what: bytes, code: str) -> list[int]:
+        """A number for each cell, from the secret.
+
+        :param code: its size, as :class:`array.array` tells it.
+        """
+        numbers = array(code)
+        numbers.frombytes(hashlib.shake_128(self._secret + what).digest(numbers.itemsize * BLOCK_POINTS))
+        return numbers.tolist()
+
+
+def _as_given(time_ns: int) -> int:
+    return time_ns
+
+
+Times = ExactTimes | CoarseTimes
