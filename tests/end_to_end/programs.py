@@ -80,11 +80,14 @@ class Program:
         """Wait until it says so."""
 
         def said() -> bool:
-            if self.process.poll() is not None:
+            ended = self.process.poll() is not None
+            if words in self.log:  # read after that, or its last words would be missed
+                return True
+            if ended:
                 raise AssertionError(
                     f"it ended with {self.process.returncode} instead of saying {words!r}:\n{self.log}"
                 )
-            return words in self.log
+            return False
 
         wait_until(said, lambda: f"{words!r} in\n{self.log}")
 
