@@ -33,5 +33,8 @@ class ComplaintsTests(SynchronousTestCase):
                 complaints.note("it answered 503")
                 clock.advance(SILENT_SECONDS / 500)
         self.assertEqual(len(events), 2)
-        text = "InfluxDB did not serve a stranger, who was told to come back: it answered 503"
+        text = (
+            "InfluxDB did not serve a stranger, who was told to come back: it answered 503; see its own log"
+            " (journalctl -u influxdb)"
+        )
         self.assertEqual([formatEvent(event) for event in events], [text] * 2)

@@ -171,7 +171,7 @@ class OutageTests(SafekeepingCase):
             self.clock.advance(RETRY_SECONDS)
         outage = (
             "InfluxDB takes no writes: there was no answer: 111: Connection refused; they are kept in the spool, which "
-            "holds {} points"
+            "holds {} points; see whether it runs (systemctl status influxdb), and whether --influxdb leads to it"
         )
         self.assertEqual(
             self.texts(events),
@@ -198,9 +198,12 @@ class OutageTests(SafekeepingCase):
             self.clock.advance(RETRY_SECONDS)
         [begun, *outage, refused, ended, empty] = self.texts(events)
         self.assertEqual(begun, "the spool holds 2 points from before, for InfluxDB")
-        text = "InfluxDB takes no writes: there was no answer; they are kept in the spool, which holds 2 points"
-        self.assertEqual(outage, [text] * 2)
-        self.assertEqual(refused, "Points refused for their content: 2; it answered 400 Bad Request")
+        text = "InfluxDB takes no writes: there was no answer; they are kept in the spool, which holds 2 points; see "
+        self.assertEqual([text in line for line in outage], [True] * 2)
+        text = (
+            "Points refused for their content: 2; it answered 400 Bad Request; they are set aside (torfluxd spool show)"
+        )
+        self.assertEqual(refused, text)
         self.assertEqual(ended, "InfluxDB takes writes again; 0 points wait in the spool")
         self.assertEqual(empty, "the spool is empty again: 0 points delivered, 2 refused for what is in them")
 
@@ -220,7 +223,7 @@ class OutageTests(SafekeepingCase):
             self.texts(events),
             [
                 "InfluxDB takes no writes: it answered 404 Not Found: the database does not exist; they are kept in the"
-                " spool, which holds 1 points",
+                " spool, which holds 1 points; see its own log (journalctl -u influxdb)",
                 "InfluxDB takes writes again; 0 points wait in the spool",
                 "the spool is empty again: 2 points delivered, 0 refused for what is in them",
             ],

@@ -39,8 +39,11 @@ def explain(error: Exception, path: Path) -> str:
             " itself"
         )
     if is_damage(error):
-        return f"the spool {path} is damaged: {error}"
-    return f"the spool {path} cannot be read or written: {error}; it is tried again from time to time"
+        return f"the spool {path} is damaged: {error}; see how the disk is (dmesg, smartctl)"
+    return (
+        f"the spool {path} cannot be read or written: {error}; see whose it is, and how the disk is (ls -l, dmesg); it"
+        " is tried again from time to time"
+    )
 
 
 def set_aside(path: Path, now_seconds: float) -> Path:

@@ -103,7 +103,11 @@ class Trip:
             await lease.delivered()
         else:
             points = sum(refusal.points for refusal in reply.refused) or lease.batch.points
-            _log.warn("Points refused for their content: {points}; {reason}", points=points, reason=reply.reason)
+            _log.warn(
+                "Points refused for their content: {points}; {reason}; they are set aside (torfluxd spool show)",
+                points=points,
+                reason=reply.reason,
+            )
             await lease.rejected(reply.reason, reply.refused)
         self._settled(lease.position)
         return reply

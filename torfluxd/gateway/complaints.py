@@ -49,7 +49,11 @@ class Complaints:
     def note(self, reason: str) -> None:
         """A stranger was told to come back, for this reason."""
         if self._may_speak("note", reason):
-            _log.warn("InfluxDB did not serve a stranger, who was told to come back: {reason}", reason=_phrase(reason))
+            _log.warn(
+                "InfluxDB did not serve a stranger, who was told to come back: {reason}; {next}",
+                reason=_phrase(reason),
+                next=next_command(reason),
+            )
 
     def found(self, counts: SpoolCounts, limit_bytes: int) -> None:
         """There is a spool, which may hold something from before.
@@ -70,8 +74,9 @@ class Complaints:
             self._filled = counts
         if self._may_speak("kept", reason):
             _log.warn(
-                "InfluxDB takes no writes: {reason}; they are kept in the spool, which holds {points} points",
+                "InfluxDB takes no writes: {reason}; they are kept in the spool, which holds {points} points; {next}",
                 reason=_phrase(reason),
+                next=next_command(reason),
                 points=counts.points,
             )
         self._see(counts)
@@ -116,3 +121,10 @@ class Complaints:
 def _phrase(reason: str) -> str:
     """A reason within a sentence: those that come from the operating system end with a full stop."""
     return reason.rstrip(".")
+
+
+def next_command(reason: str) -> str:
+    """What an operator does next, given why InfluxDB did not take a write."""
+    if reason.startswith("there was no answer"):
+        return "see whether it runs (systemctl status influxdb), and whether --influxdb leads to it"
+    return "see its own log (journalctl -u influxdb)"

@@ -271,7 +271,7 @@ class Gateway(Service):
         if failure.check(CancelledError):
             return  # stopped on the way
         if failure.check(TorfluxdError) is None:
-            _log.failure("torfluxd cannot start, for a fault of its own", failure)
+            _log.failure("torfluxd cannot start, for a fault of its own; please report what follows", failure)
         else:
             _log.critical("torfluxd cannot start: {problem}", problem=failure.getErrorMessage())
         self._give_up(TorfluxdError(failure.getErrorMessage()))
