@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.fuzzing.arena import Arena, Door, Said
 from tests.gateway.strangers import request
 from torfluxd.boundaries import Batch, Destination, Fate, Reply
-from torfluxd.gateway.tally import Distribution, TalliedUpstream, Tally
+from torfluxd.gateway.tally import TalliedUpstream, Tally
 from torfluxd.ops.exposition import exposition
-from torfluxd.ops.figures import Figures, Histogram
+from torfluxd.ops.figures import Figures
 
 
 def write(lines: bytes, circuit: int = 1, agent: bytes = b"curl", database: bytes = b"telemetry") -> bytes:
@@ -129,7 +129,9 @@ class UpstreamTests(SynchronousTestCase):
 
     def test_buckets(self) -> None:
         """What is exactly as large as a bucket is in it; what is larger than all is in the last one."""
-        distribution = Distribution((1, 10))
-        for value in (0, 1, 2, 10, 11, 1000):
-            distribution.observe(value)
-        self.assertEqual(Histogram((1, 10), (2, 2, 2), 1024), distribution.histogram)
+        tally = Tally()
+        for points in (1, 2, 3, 10_000, 10_001):
+            tally.sent(Fate.DELIVERED, points, 11.0)
+        histogram = tally.figures.influxdb_write_points
+        self.assertEqual((1, 2, 1, 1), (*histogram.counts[:2], *histogram.counts[-2:]))
+        self.assertEqual(5, tally.figures.influxdb_write_seconds.counts[-1])

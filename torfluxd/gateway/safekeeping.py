@@ -8,6 +8,7 @@ success brings that destination's writes back to the direct way, beside those th
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
@@ -40,11 +41,20 @@ class Safekeeping:
     :param upstream: where InfluxDB is.
     :param homes: the vendor's destinations.
     :param complaints: told what the operator must know.
-    :param tally: counts the lines that are stored or kept.
+    :param tally: counts writes to InfluxDB, and the lines that are stored or kept.
+    :param seconds: tells the time, to measure how long writes take.
     :ivar keeps: the last write that InfluxDB did not take was kept; what the spool does not take either is lost to us.
     """
 
-    def __init__(self, upstream: Upstream, homes: Homes, complaints: Complaints, tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        homes: Homes,
+        complaints: Complaints,
+        tally: Tally | None = None,
+        seconds: Callable[[], float] = time.time,
+    ) -> None:
+        self._seconds = seconds
         self._tally = tally or Tally()
         self.keeps = True
         self._upstream = upstream
@@ -95,9 +105,10 @@ class Safekeeping:
 
     def _send_now(self, batch: Batch) -> Deferred[Reply]:
         self._under_way += 1
-        return self._upstream.send(batch).addCallbacks(self._sent, self._failed, (batch,))
+        return self._upstream.send(batch).addCallbacks(self._sent, self._failed, (batch, self._seconds()))
 
-    def _sent(self, reply: Reply, batch: Batch) -> Reply | Deferred[Reply]:
+    def _sent(self, reply: Reply, batch: Batch, begun: float) -> Reply | Deferred[Reply]:
+        self._tally.sent(reply.fate, batch.points, self._seconds() - begun)
         self._end_turn()
         return self._judged(judge(reply, batch.destination, self._homes, Fate.NO_DESTINATION), batch)
 

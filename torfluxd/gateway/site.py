@@ -95,14 +95,14 @@ class InfluxdbSite:
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
         self._complaints = complaints = Complaints(reactor)
         self._tally = tally = Tally()
-        live = TalliedUpstream(HttpUpstream(self._poster, LIVE_SECONDS, account), reactor, tally)
+        live = HttpUpstream(self._poster, LIVE_SECONDS, account)
         self._reactor = reactor
         self._unhurried = TalliedUpstream(HttpUpstream(self._poster, account=account), reactor, tally)
         self._expose = expose
         rules = rules or LineRules()
         self._homes = homes or Homes()
         self._homes.configure(rules.homes)
-        self._safekeeping = Safekeeping(live, self._homes, complaints, tally)
+        self._safekeeping = Safekeeping(live, self._homes, complaints, tally, reactor.seconds)
         self._spool: DiskSpool | None = None
         self._limit_bytes = 0
         self._couriers: Couriers | None = None

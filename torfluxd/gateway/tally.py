@@ -5,7 +5,6 @@ once where that is possible, and read when somebody asks (see `ops.figures`).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -14,28 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from torfluxd.boundaries import Batch, Fate, Reply, Upstream
 from torfluxd.ops.figures import BATCH_POINTS_BOUNDS, INFLUXDB_SECONDS_BOUNDS, Figures, Histogram
 
-__all__ = ["Distribution", "TalliedUpstream", "Tally"]
-
-
-class Distribution:
-    """How often something was how large, as it goes on; see :class:`~torfluxd.ops.figures.Histogram`."""
-
-    __slots__ = ("_bounds", "_counts", "_total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = tuple(bounds)
-        self._counts = [0] * (len(bounds) + 1)
-        self._total: float = 0
-
-    def observe(self, value: float) -> None:
-        """Once more, and so large."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._total += value
-
-    @property
-    def histogram(self) -> Histogram:
-        """As it is now."""
-        return Histogram(self._bounds, tuple(self._counts), self._total)
+__all__ = ["TalliedUpstream", "Tally"]
 
 
 @define(eq=False)
@@ -55,8 +33,10 @@ class Tally:
     :ivar delivered_writes: writes that InfluxDB took, out of the spool too.
     :ivar rejected_writes: writes that it refused.
     :ivar postponed_writes: writes that it did not take, and may later.
-    :ivar write_seconds: how long it took for each.
-    :ivar write_points: how many points each had.
+    :ivar write_seconds: how many took how long, for each of `INFLUXDB_SECONDS_BOUNDS` and beyond.
+    :ivar write_points: how many had how many points, for each of `BATCH_POINTS_BOUNDS` and beyond.
+    :ivar seconds_total: how long all of them took together.
+    :ivar points_total: how many points all of them had.
     """
 
     written: int = 0
@@ -72,8 +52,10 @@ class Tally:
     delivered_writes: int = 0
     rejected_writes: int = 0
     postponed_writes: int = 0
-    write_seconds: Distribution = field(factory=lambda: Distribution(INFLUXDB_SECONDS_BOUNDS))
-    write_points: Distribution = field(factory=lambda: Distribution(BATCH_POINTS_BOUNDS))
+    write_seconds: list[int] = field(factory=lambda: [0] * (len(INFLUXDB_SECONDS_BOUNDS) + 1))
+    write_points: list[int] = field(factory=lambda: [0] * (len(BATCH_POINTS_BOUNDS) + 1))
+    seconds_total: float = 0.0
+    points_total: int = 0
 
     def settled(self, fate: Fate, writes: int, points: int) -> None:
         """Count strangers' writes that have their answer, and those of their lines that are neither stored nor kept."""
@@ -87,15 +69,21 @@ class Tally:
             self.refused_lines += points
 
     def sent(self, fate: Fate, points: int, seconds: float) -> None:
-        """Count a write to InfluxDB that has its reply."""
+        """Count a write to InfluxDB that has its reply.
+
+        :param seconds: how long that took, by a clock that may have been set back meanwhile.
+        """
         if fate is Fate.DELIVERED:
             self.delivered_writes += 1
         elif fate is Fate.POSTPONE:
             self.postponed_writes += 1
         else:
             self.rejected_writes += 1
-        self.write_seconds.observe(seconds)
-        self.write_points.observe(points)
+        if seconds > 0:
+            self.seconds_total += seconds
+        self.write_seconds[bisect_left(INFLUXDB_SECONDS_BOUNDS, seconds)] += 1
+        self.write_points[bisect_left(BATCH_POINTS_BOUNDS, points)] += 1
+        self.points_total += points
 
     @property
     def figures(self) -> Figures:
@@ -120,8 +108,8 @@ class Tally:
                 "postponed": self.postponed_writes,
                 "rejected": self.rejected_writes,
             },
-            influxdb_write_seconds=self.write_seconds.histogram,
-            influxdb_write_points=self.write_points.histogram,
+            influxdb_write_seconds=Histogram(INFLUXDB_SECONDS_BOUNDS, tuple(self.write_seconds), self.seconds_total),
+            influxdb_write_points=Histogram(BATCH_POINTS_BOUNDS, tuple(self.write_points), self.points_total),
         )
 
 
@@ -142,8 +130,7 @@ class TalliedUpstream:
         return self._send(batch).addCallback(self._count, batch.points, self._seconds())
 
     def _count(self, reply: Reply, points: int, begun: float) -> Reply:
-        # The clock of the reactor is the wall's, which may be set back.
-        self._tally.sent(reply.fate, points, max(0.0, self._seconds() - begun))
+        self._tally.sent(reply.fate, points, self._seconds() - begun)
         return reply
 
 
