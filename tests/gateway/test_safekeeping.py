@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.delivery.disk_case import HeldWork
 from torfluxd.boundaries import Batch, Destination, Fate, Reply, Upstream
 from torfluxd.delivery.couriers import Couriers
 from torfluxd.delivery.disk import DiskSpool
@@ -19,6 +23,8 @@ from torfluxd.delivery.steps import Bounds
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.safekeeping import HomeUpstream, Safekeeping
+
+T = TypeVar("T")
 
 HOME = Destination("telemetry")
 MADE_UP = Destination("nope")
@@ -60,6 +66,20 @@ class Influxdb:
 _: type[Upstream] = Influxdb
 
 
+@define(eq=False)
+class Disk(HeldWork):
+    """A disk that is as fast as the test says."""
+
+    slow: bool = False
+
+    def run(self, work: Callable[[], T], done: Callable[[T | Failure], None]) -> None:
+        """Work at once, or hold it."""
+        if self.slow:
+            HeldWork.run(self, work, done)
+        else:
+            AtOnce().run(work, done)
+
+
 class SafekeepingCase(SynchronousTestCase):
     """A gateway's way to InfluxDB, with a spool on a disk."""
 
@@ -77,10 +97,12 @@ class SafekeepingCase(SynchronousTestCase):
 
     def begin(self) -> None:
         """Begin, as a process does."""
-        self.safekeeping = Safekeeping(self.influxdb, self.homes, Complaints(self.clock))
+        self.disk = Disk()
+        self.complaints = Complaints(self.clock)
+        self.safekeeping = Safekeeping(self.influxdb, self.homes, self.complaints)
         bounds = Bounds(self.limit_bytes, lend_points=100, lend_bytes=10_000)
         self.spool = self.successResultOf(
-            DiskSpool.open(self.path, self.clock, AtOnce(), lambda sentence: None, bounds)
+            DiskSpool.open(self.path, self.clock, self.disk, lambda sentence: None, bounds)
         )
         self.addCleanup(self.spool.close)
         upstream = HomeUpstream(self.influxdb, self.homes, Fate.REJECT)
@@ -139,6 +161,24 @@ class OutageTests(SafekeepingCase):
         newest = self.spool.counts.newest
         self.send(1)
         self.assertEqual((self.spool.counts.newest, self.influxdb.stored), (newest, [b"m v=0 0", b"m v=1 1"]))
+
+    def test_back_while_the_disk_is_slow(self) -> None:
+        """What is on its way into the spool when InfluxDB is back begins no other outage, however slow the disk is."""
+        self.influxdb.reply = AWAY
+        self.send(0)
+        self.disk.slow = True
+        with capturedLogs() as events:
+            kept = self.safekeeping.send(batch(1))
+            self.influxdb.reply = DELIVERED
+            self.safekeeping.arrived(HOME)
+            self.disk.go()
+            self.assertIs(self.successResultOf(kept).fate, Fate.DELIVERED)
+            self.disk.slow = False
+            self.assertIs(self.send(2), Fate.DELIVERED)
+            self.clock.advance(RETRY_SECONDS)
+        self.assertEqual(sorted(self.influxdb.stored), [batch(number).lines for number in range(3)])
+        self.assertEqual(self.complaints.outages, 1)
+        self.assertFalse([text for text in self.texts(events) if "takes no writes" in text])
 
     def test_a_restart_in_the_middle(self) -> None:
         """What was kept by one process is delivered by the next."""

@@ -146,14 +146,16 @@ class Safekeeping:
         reply: Reply,
         otherwise: Callable[[Failure, Batch, Reply], Reply | Deferred[Reply]],
     ) -> Deferred[Reply]:
+        # Now, and not when it is kept: InfluxDB may take another batch until then, and be back.
+        self._away[batch.destination] = reply
         kept = spool.put(batch)
         return kept.addCallbacks(self._kept, otherwise, (spool, batch, reply), {}, (batch, reply), {})
 
     def _kept(self, _: None, spool: DiskSpool, batch: Batch, reply: Reply) -> Reply:
         self.keeps = True
         self._tally.kept_lines += batch.points
-        self._away[batch.destination] = reply
-        self._complaints.kept(batch.destination, reply.reason, spool.counts)
+        if batch.destination in self._away:
+            self._complaints.kept(batch.destination, reply.reason, spool.counts)
         self._put(batch.destination)
         return _KEPT
 
