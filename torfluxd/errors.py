@@ -19,6 +19,7 @@ __all__ = [
     "ListenError",
     "OnionAddressError",
     "OnionKeyError",
+    "OnionUnreachableError",
     "PointError",
     "ReporterError",
     "SecretFileError",
@@ -167,6 +168,10 @@ class ControlReplyError(ControlError):
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+class OnionUnreachableError(TorError):
+    """The onion service is published, and yet it cannot be reached."""
 
 
 class TestNetworkError(TorError):

@@ -134,7 +134,7 @@ class RunningTorTests(SynchronousTestCase):
     def test_a_tor_that_does_not_do_so_is_let_go(self) -> None:
         """A tor that does not take the new clients is given up, and the onion service with it, until one does."""
         self.come_up()
-        self.port.replies["DEL_ONION"] = b"552 Unknown Onion Service id\r\n"
+        self.port.replies["DEL_ONION"] = b"551 Cannot take it away\r\n"
         self.directory.revoke("bob")
         self.look()
         self.assertTrue(self.port.transport.gone)
@@ -268,11 +268,14 @@ class OwnTorTests(TestCase):
         return tor
 
     async def test_tor_is_told(self) -> None:
-        """Tor finds its clients in its own directory when it starts, for us alone, and finds no stranger among them."""
+        """Tor finds its clients in its own directory when it starts, for us alone, and finds no stranger among them;
+        but there is the key with which the gateway tries whether it can be reached.
+        """
         self.tors.mkdir(parents=True)
         (self.tors / "mallory.auth").write_text(auth_line(ClientKey.generate().public))
         tor = await self.open(self.directory.clients)
-        self.assertEqual(self.written, sorted(map(auth_line, (self.directory.alice, self.directory.bob))))
+        own = self.directory.clients.own.public
+        self.assertEqual(self.written, sorted(map(auth_line, (self.directory.alice, self.directory.bob, own))))
         self.assertEqual({path.stat().st_mode & 0o777 for path in self.tors.iterdir()}, {0o600})
         self.assertEqual(self.tors.stat().st_mode & 0o777, 0o700)
         self.assertEqual([words for words in self.directory.heard if "uthorized" in words], [])
@@ -287,7 +290,8 @@ class OwnTorTests(TestCase):
         self.directory.revoke("bob")
         self.assertTrue(self.directory.clients.look())
         await told.renew()
-        self.assertEqual(self.written, [auth_line(self.directory.alice)])
+        own = self.directory.clients.own.public
+        self.assertEqual(self.written, sorted(map(auth_line, (self.directory.alice, own))))
         await tor.control.command("GETINFO version")  # what tor did before, it has told of before
         self.assertEqual(reloads, ["RELOAD"])
         self.assertIn("restart torfluxd", self.directory.heard[-1])

@@ -20,7 +20,7 @@ from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from torfluxd.gateway.bounds import UNCOUNTED_BYTES
-from torfluxd.gateway.exchange import Answer, Collect, PassThrough
+from torfluxd.gateway.exchange import CANARY_PONG, Answer, Collect, PassThrough
 from torfluxd.gateway.faults import log_fault
 from torfluxd.gateway.heads import ReadHead, RefusedError
 from torfluxd.gateway.limiter import Share
@@ -306,7 +306,8 @@ class Connection(Protocol):
         elif isinstance(plan, PassThrough):
             self._begin_to_stream(plan)
         else:
-            front.answered += 1
+            if plan is not CANARY_PONG:
+                front.answered += 1
             self._answer(plan)
 
     def _begin_to_collect(self, plan: Collect) -> None:

@@ -7,7 +7,7 @@ a :class:`Plan` before a single byte of the body is held, and carry it out. Valu
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
@@ -15,7 +15,7 @@ from twisted.web.iweb import IBodyProducer, IResponse
 
 from torfluxd.boundaries import Answer, Header
 
-__all__ = ["Answer", "Collect", "Head", "Header", "PassThrough", "Plan", "Site"]
+__all__ = ["CANARY_PONG", "Answer", "Collect", "Head", "Header", "PassThrough", "Plan", "Site"]
 
 
 @frozen(eq=False)
@@ -76,6 +76,10 @@ class PassThrough:
 
 Plan = Answer | Collect | PassThrough
 """What to do with a request whose head is known."""
+
+
+CANARY_PONG: Final = Answer(204)
+"""The plan for our own canary, and for nothing else: whoever counts what strangers ask for passes over this object."""
 
 
 class Site(Protocol):

@@ -5,6 +5,7 @@ This is the site behind every door of the gateway, :class:`~torfluxd.gateway.exc
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Hashable
 from functools import lru_cache
 
@@ -16,7 +17,7 @@ from torfluxd.boundaries import Answer
 from torfluxd.errors import UpstreamError
 from torfluxd.gateway.answers import too_large, unavailable
 from torfluxd.gateway.complaints import Complaints
-from torfluxd.gateway.exchange import Collect, Head, PassThrough, Plan, Site
+from torfluxd.gateway.exchange import CANARY_PONG, Collect, Head, PassThrough, Plan, Site
 from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.policy import Accept, HearStatement, Policy, Say
 from torfluxd.gateway.tally import Tally
@@ -26,12 +27,17 @@ from torfluxd.influx.dialect_v1 import V1
 from torfluxd.influx.greetings import NOT_FOUND, answer_statement
 from torfluxd.influx.passthrough import HttpPassThrough
 
-__all__ = ["Routes"]
+__all__ = ["Routes", "make_canary_target"]
 
 MAX_STATEMENT_BYTES = 4096
 """The most that is read of a statement. `CREATE DATABASE` with a name of 64 bytes and a retention policy has 200."""
 
 _BAD_REQUEST = Answer(400)
+
+
+def make_canary_target() -> bytes:
+    """What our own canary asks for: `/ping`, with a word that nobody else knows, so that it is told from strangers."""
+    return b"/ping?" + secrets.token_hex(16).encode("ascii")
 
 
 class Routes:
@@ -42,6 +48,7 @@ class Routes:
     :param pass_through: takes what goes to InfluxDB as it is.
     :param complaints: told why something could not be passed on.
     :param tally: counts what is answered here, or passed on.
+    :param canary_target: what our own canary asks for; by default there is none.
     """
 
     def __init__(
@@ -51,7 +58,9 @@ class Routes:
         pass_through: HttpPassThrough,
         complaints: Complaints,
         tally: Tally | None = None,
+        canary_target: bytes | None = None,
     ) -> None:
+        self._canary_target = canary_target
         self.use(policy)
         self._tally = tally or Tally()
         self._writes = writes
@@ -68,6 +77,8 @@ class Routes:
         return self._plan_once(head) if head.is_remembered else self._plan(head)
 
     def _plan(self, head: Head) -> Plan:
+        if head.target == self._canary_target:
+            return CANARY_PONG
         verdict = self._judge(head.method, head.target)
         if isinstance(verdict, Accept):
             return self._take_write(verdict.write, head)

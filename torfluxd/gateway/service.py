@@ -28,13 +28,15 @@ from torfluxd.gateway.identity import find_clients, find_key
 from torfluxd.gateway.operations import Operations
 from torfluxd.gateway.overview import overview
 from torfluxd.gateway.reload import need_restart
+from torfluxd.gateway.routes import make_canary_target
 from torfluxd.gateway.serving import Serving
 from torfluxd.gateway.site import SiteReactor
+from torfluxd.onion.canary import Canary, ask_onion
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
 from torfluxd.onion.sources import LaunchedTor, LaunchReactor, RunningTor, TorSource
-from torfluxd.onion.torrc import check_socket_path, read_version
+from torfluxd.onion.torrc import check_socket_path, read_version, takes_socks
 from torfluxd.ops.status import Status
 from torfluxd.places import ADMIN_SOCKET, unix_place
 from torfluxd.settings import Expose, GatewaySettings
@@ -117,7 +119,15 @@ class Gateway(Service):
 
     def _prepare_site(self, state: StateDirectory) -> None:
         homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
-        self._serving = Serving(self._reactor, self._settings, self._environment, homes, self._close_circuit)
+        self._canary_target = make_canary_target()
+        self._serving = Serving(
+            self._reactor,
+            self._settings,
+            self._environment,
+            homes,
+            self._close_circuit,
+            canary_target=self._canary_target,
+        )
         for warning in self._serving.load_credential():
             _warn(warning)
 
@@ -146,21 +156,23 @@ class Gateway(Service):
         socket = settings.onion_socket or state.path / "onion.sock"
         check_socket_path(socket)
         source = self._make_source(state, loaded.key, socket)
-        self._tor = self._make_tor(source)
+        self._tor = self._make_tor(source, loaded.key)
         self._doors.insert(0, self._onion_door(socket))
         state.write("hostname", f"{loaded.key.address.hostname}\n")
         self._hostname = loaded.key.address.hostname
 
-    def _make_tor(self, source: TorSource) -> TorService:
-        if not self._settings.launches_tor:  # which tells nothing of circuits
-            return TorService(source, self._reactor, came_up=self._came_up)
-        limiter = self._serving.limiter
+    def _make_tor(self, source: TorSource, key: OnionKey) -> TorService:
+        limiter, reactor = self._serving.limiter, self._reactor
+        ask = ask_onion(reactor, key.address, self._canary_target.decode("ascii"))
+        if not self._settings.launches_tor:  # a tor that tells us nothing of circuits
+            return TorService(source, reactor, came_up=self._came_up, canary=Canary(reactor, ask))
         return TorService(
             source,
-            self._reactor,
+            reactor,
             came_up=self._came_up,
             went_down=limiter.forget,
             circuits=lambda: limiter.connected,
+            canary=Canary(reactor, ask, strangers=lambda: limiter.met),
         )
 
     def _make_source(self, state: StateDirectory, key: OnionKey, socket: Path) -> TorSource:
@@ -173,6 +185,7 @@ class Gateway(Service):
                 find_tor(settings.tor_binary),
                 onion=(key, socket),
                 clients=clients,
+                socks_socket=state.path / "tor" / "socks.sock" if takes_socks(settings.tor_option) else None,
                 options=settings.tor_option,
                 hear=_warn,
             )

@@ -66,6 +66,7 @@ class Serving:
     :param homes: the vendor's destinations.
     :param close_circuit: asks tor to close a circuit.
     :param part: of the gateway.
+    :param canary_target: what our own canary asks for; by default there is none. All parts are given the same.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Serving:
         homes: Homes,
         close_circuit: Callable[[int], None],
         part: Part = WHOLE,
+        canary_target: bytes | None = None,
     ) -> None:
         self._settings = settings
         self._part = part
@@ -85,7 +87,7 @@ class Serving:
         stamper = Stamper(part.stamp_place)
         rules = LineRules.of(settings.rules)
         self.site = InfluxdbSite(
-            reactor, settings.influxdb, settings.expose, account, homes, rules, held, stamper=stamper
+            reactor, settings.influxdb, settings.expose, account, homes, rules, held, stamper, canary_target
         )
         self.front = Front(self.site, Bounds(connections=CONNECTIONS // part.of), reactor, held)
         self.limiter = Limiter(reactor, Allowances().divided(part.of), close_circuit)

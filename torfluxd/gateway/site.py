@@ -78,6 +78,7 @@ class InfluxdbSite:
     :param rules: what strangers may write; by default anywhere, and what :class:`LineRules` says.
     :param held: what is held for strangers, shared with the doors in front of this.
     :param stamper: gives lines without a time theirs; by default one of its own.
+    :param canary_target: what our own canary asks for; by default there is none.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class InfluxdbSite:
         rules: LineRules | None = None,
         held: Held | None = None,
         stamper: Stamper | None = None,
+        canary_target: bytes | None = None,
     ) -> None:
         self._agent = influxdb_agent(reactor, url)
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
@@ -109,7 +111,7 @@ class InfluxdbSite:
         api = Api.V1 if account is None else account.api
         self._writes = Writes(self._safekeeping, reactor, stamper, api, rules, held, tally)
         policy, pass_through = Policy(expose, rules.settle), HttpPassThrough(self._agent, url, reactor)
-        self._routes = Routes(policy, self._writes, pass_through, complaints, tally)
+        self._routes = Routes(policy, self._writes, pass_through, complaints, tally, canary_target)
 
     def plan(self, head: Head) -> Plan:
         """Decide on a request; see :meth:`torfluxd.gateway.exchange.Site.plan`."""

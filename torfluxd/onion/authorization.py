@@ -25,7 +25,7 @@ _log = Logger()
 
 
 def write_authorized_clients(onion_directory: Path, clients: AuthorizedClients | None) -> None:
-    """Write for tor who may reach the onion service.
+    """Write for tor who may reach the onion service: the clients, and we ourselves.
 
     :param onion_directory: its HiddenServiceDir.
     :param clients: None for everybody; what was written before is then taken away.
@@ -37,7 +37,7 @@ def write_authorized_clients(onion_directory: Path, clients: AuthorizedClients |
             shutil.rmtree(directory)
         return
     private_directory(directory)
-    written = {f"{number}.auth": auth_line(key) for number, key in enumerate(clients.keys)}
+    written = {f"{number}.auth": auth_line(key) for number, key in enumerate(clients.keys_and_own)}
     for name, line in written.items():
         write_private(directory / name, f"{line}\n".encode("ascii"))
     for path in directory.iterdir():

@@ -59,6 +59,9 @@ class Change:
 class AuthorizedClients:
     """The clients that may reach a private onion service, as a directory names them.
 
+    :ivar own: a key of our own, made for this run and never written down: with it the gateway can try whether it is
+        reached, and where nobody is let in, it stands in the place of a client.
+
     :param directory: holds the files.
     :param hear: called with each warning, a whole sentence; it names files, never what is in them.
     """
@@ -67,13 +70,18 @@ class AuthorizedClients:
         self._directory = directory
         self._hear = hear
         self._stamp: _Stamp | None = None
-        self._nobody = ClientKey.generate().public  # whose private half is gone with this line
+        self.own = ClientKey.generate()
         self._keys: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Their public keys, for tor: never none, for that would let in everybody."""
-        return self._keys or (self._nobody,)
+        return self._keys or (self.own.public,)
+
+    @property
+    def keys_and_own(self) -> tuple[str, ...]:
+        """The same, and our own besides."""
+        return (*self._keys, self.own.public)
 
     def load(self) -> None:
         """Read the directory for the first time, and take nothing that is not right.
@@ -134,7 +142,7 @@ class AuthorizedClients:
             self._hear(f"{self._directory}: has no usable file NAME.auth any more; nobody is let in")
         if now == before:
             return None
-        nobody = {self._nobody}
+        nobody = {self.own.public}
         return Change(len(self._keys), len(now - before - nobody), len(before - now - nobody))
 
     def _stamp_now(self) -> _Stamp:

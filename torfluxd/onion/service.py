@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from torfluxd.onion.bootstrap import likely_cause
+from torfluxd.onion.canary import Canary
 from torfluxd.onion.lifecycle import Lifecycle, TorMachine
 from torfluxd.onion.sources import TorSource
 from torfluxd.onion.status import TorStatus
@@ -39,6 +40,7 @@ class TorService(Service):
     :param went_down: called each time that a tor has ended, or our connection to one that is not ours, with all that it
         knew of circuits.
     :param circuits: tells how many circuits have a connection now, where that is known.
+    :param canary: tries whether the onion service can be reached; None where that is not tried.
     :param wall: this machine's clock, in seconds since the epoch.
     :param retry_delay: seconds to wait before attempt n+1, given n.
     """
@@ -52,20 +54,23 @@ class TorService(Service):
         came_up: Callable[[], None] = lambda: None,
         went_down: Callable[[], None] = lambda: None,
         circuits: Callable[[], int] | None = None,
+        canary: Canary | None = None,
         wall: Callable[[], float] = time.time,
         retry_delay: Callable[[int], float] | None = None,
     ) -> None:
         self._clock = clock
         self._wall = wall
         self._circuits = circuits
+        self._canary = canary
+        say = say or (lambda line: _log.info("{line}", line=line))
         self._core = Lifecycle(
             source=source,
             clock=clock,
-            watch=Watch(clock),
+            watch=Watch(clock, wall, say, canary),
             went_down=went_down,
             retry_delay=retry_delay or backoffPolicy(RETRY_FIRST_SECONDS, RETRY_CAP_SECONDS, RETRY_FACTOR),
             came_up=came_up,
-            say=say or (lambda line: _log.info("{line}", line=line)),
+            say=say,
         )
         self._machine = TorMachine(self._core)
 
@@ -110,6 +115,8 @@ class TorService(Service):
         status = TorStatus(
             state=core.state,
             descriptor_uploaded_at=self._at(core.descriptors.uploaded_at if core.descriptors else None),
+            canary_succeeded_at=self._at(self._canary.succeeded_at if self._canary else None),
+            canary_failures=self._canary.failures if self._canary else 0,
             losses=core.losses,
             circuits=self._circuits() if self._circuits else None,
         )

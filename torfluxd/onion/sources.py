@@ -7,12 +7,13 @@ joined its network yet. What happens from there on is the same for both, and is 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.endpoints import UNIXClientEndpoint, clientFromString
 from twisted.internet.interfaces import (
     IDelayedCall,
     IReactorTime,
@@ -20,17 +21,21 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 
-from torfluxd.errors import ControlError, ControlReplyError, TorError, TorStoppedError
+from torfluxd.errors import ControlError, TorError, TorStoppedError
 from torfluxd.onion.authorization import OwnAuthorization, hold_key, write_authorized_clients
 from torfluxd.onion.authorized import AuthorizedClients, keep_renewing
 from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.control import ControlConnection, connect_control
 from torfluxd.onion.descriptors import DescriptorWatch
-from torfluxd.onion.ephemeral import add_onion_commands, check_target
+from torfluxd.onion.ephemeral import check_target
+from torfluxd.onion.hosting import add_onion, check_hosted, take_away
 from torfluxd.onion.key import OnionKey
+from torfluxd.onion.listeners import read_listeners
 from torfluxd.onion.private_files import private_directory, write_private
 from torfluxd.onion.process import ProcessReactor, TorProcess, probe_tor
+from torfluxd.onion.together import all_of
 from torfluxd.onion.torrc import OnionLines, TorAbilities, check_socket_path, read_version, torrc
+from torfluxd.onion.upgrade import stamp_of, until_replaced
 
 __all__ = ["LaunchReactor", "LaunchedTor", "OpenTor", "RunningTor", "TorSource"]
 
@@ -65,11 +70,31 @@ class OpenTor(Protocol):
         """
 
     async def keep(self) -> None:
-        """While this tor is up: let those in whom the directory of clients names, whenever it changes.
+        """While this tor is up: let those in whom the directory of clients names, whenever it changes; and see whether
+        the program of a tor of our own is replaced.
 
-        Returns at once where there is no such directory; else it ends by being cancelled.
+        Returns at once where there is nothing to do; else it ends by being cancelled.
 
-        :raises TorError: tor does not do so; then it must be let go, lest it let in who was revoked.
+        :raises TorError: this tor must be let go: it was not told of clients, and would let in who was revoked; or
+            another one is to be started.
+        """
+
+    async def check(self) -> None:
+        """Ask whether it is there, and still does for us what it should.
+
+        :raises TorError: it is not, or does not.
+        """
+
+    async def mend(self) -> None:
+        """Have it publish the onion service anew, without cutting anybody off.
+
+        :raises TorError: it does not.
+        """
+
+    async def socks(self) -> IStreamClientEndpoint | None:
+        """A SOCKS port through which the onion service may be tried, or None where there is none for that.
+
+        :raises TorError: tor does not tell.
         """
 
     def when_lost(self) -> Deferred[str]:
@@ -131,6 +156,7 @@ class LaunchedTor:
 
     async def open(self) -> OpenTor:
         """Start tor and take ownership of it. As :meth:`TorSource.open`."""
+        stamp = stamp_of(self._binary)
         abilities = await probe_tor(self._reactor, self._binary)
         for warning in version_warnings(abilities.version):
             self._hear(warning)
@@ -161,9 +187,24 @@ class LaunchedTor:
             process,
             control,
             watch,
-            OwnAuthorization(control, self._onion_directory, self._clients, self._hear) if self._clients else None,
-            self._client_auth,
+            self._make_authorization(control, self._clients) if self._clients else None,
+            self._client_auth or self._own_auth,
+            UNIXClientEndpoint(self._reactor, str(self._socks_socket)) if self._socks_socket else None,
+            partial(until_replaced, self._reactor, self._binary, stamp, self._probe, self._hear),
         )
+
+    async def _probe(self) -> TorAbilities:
+        return await probe_tor(self._reactor, self._binary)
+
+    @property
+    def _own_auth(self) -> PrivateLine | None:
+        """What opens a private onion service of our own to ourselves."""
+        if self._clients is None or self._onion is None or self._socks_socket is None:
+            return None
+        return PrivateLine(self._onion[0].address, self._clients.own)
+
+    def _make_authorization(self, control: ControlConnection, clients: AuthorizedClients) -> OwnAuthorization:
+        return OwnAuthorization(control, self._onion_directory, clients, self._hear)
 
     @property
     def _onion_directory(self) -> Path:
@@ -209,6 +250,8 @@ class _Launched:
         watch: DescriptorWatch | None,
         authorization: OwnAuthorization | None,
         client_auth: PrivateLine | None,
+        socks: IStreamClientEndpoint | None,
+        until_replaced: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._clock = clock
         self._process = process
@@ -216,6 +259,8 @@ class _Launched:
         self.descriptors = watch
         self._authorization = authorization
         self._client_auth = client_auth
+        self._socks = socks
+        self._until_replaced = until_replaced
 
     async def host(self) -> None:
         """The torrc says it; only a key is not for the disk. As :meth:`OpenTor.host`."""
@@ -224,8 +269,26 @@ class _Launched:
 
     async def keep(self) -> None:
         """As :meth:`OpenTor.keep`."""
+        duties = [self._until_replaced()]
         if self._authorization is not None:
-            await keep_renewing(self._authorization.clients, self._clock, self._authorization.renew)
+            duties.append(keep_renewing(self._authorization.clients, self._clock, self._authorization.renew))
+        await all_of(duties)
+
+    async def check(self) -> None:
+        """As :meth:`OpenTor.check`."""
+        await self.control.command("GETINFO status/circuit-established")
+
+    async def mend(self) -> None:
+        """Have it forget what its client side knows, and read its torrc again, upon which it publishes at once.
+
+        No circuit of the onion service is touched by either (tried on tor 0.4.9.11). As :meth:`OpenTor.mend`.
+        """
+        await self.control.command("SIGNAL NEWNYM")
+        await self.control.command("SIGNAL RELOAD")
+
+    async def socks(self) -> IStreamClientEndpoint | None:
+        """As :meth:`OpenTor.socks`."""
+        return self._socks
 
     def when_lost(self) -> Deferred[str]:
         """As :meth:`OpenTor.when_lost`: the process ended, or its control connection did.
@@ -344,17 +407,7 @@ class _Attached:
             await self._add(*self._onion)
 
     async def _add(self, key: OnionKey, target: Path) -> None:
-        clients = self._clients.keys if self._clients else ()
-        commands = add_onion_commands(key, target, read_version(self.control.tor_version), clients)
-        for command in commands:
-            try:
-                await self.control.command(command.text, secrets=command.secrets)
-            except ControlReplyError as error:
-                if error.code != 512 or command is commands[-1]:
-                    raise _explained(error, key) from None
-                self._hear(f"this tor ({self.control.tor_version}) does not know {command.offers}: doing without")
-            else:
-                return
+        await add_onion(self.control, key, target, self._clients.keys if self._clients else (), self._hear)
 
     async def keep(self) -> None:
         """As :meth:`OpenTor.keep`."""
@@ -372,8 +425,31 @@ class _Attached:
         """
         assert self._onion is not None
         key, target = self._onion
-        await self.control.command(f"DEL_ONION {key.address.name}")
+        await take_away(self.control, key)
         await self._add(key, target)
+
+    async def check(self) -> None:
+        """As :meth:`OpenTor.check`."""
+        if self._onion is not None:
+            await check_hosted(self.control, self._onion[0])
+        else:
+            await self.control.command("GETINFO status/circuit-established")
+
+    async def mend(self) -> None:
+        """Take the onion service away and add it again. As :meth:`OpenTor.mend`."""
+        if self._onion is not None:
+            await self._renew()
+
+    async def socks(self) -> IStreamClientEndpoint | None:
+        """A SOCKS port of this tor, if it has one on this machine.
+
+        Not for a private onion service: its key would open it to all other users of this tor. As
+        :meth:`OpenTor.socks`.
+        """
+        if self._clients is not None:
+            return None
+        ports = read_listeners(await self.control.command("GETINFO net/listeners/socks"))
+        return clientFromString(self._clock, ports[0]) if ports else None
 
     def when_lost(self) -> Deferred[str]:
         """As :meth:`OpenTor.when_lost`."""
@@ -382,17 +458,6 @@ class _Attached:
     async def close(self) -> None:
         """As :meth:`OpenTor.close`: the onion service ends with the connection."""
         self.control.close()
-
-
-def _explained(error: ControlReplyError, key: OnionKey) -> ControlReplyError:
-    """Say what 550 means: tor's own words are `Onion address collision`."""
-    if error.code != 550:
-        return error
-    return ControlReplyError(
-        f"this tor already hosts {key.address.hostname} for another program: is a second gateway running with the same"
-        " key?",
-        error.code,
-    )
 
 
 async def _watch(control: ControlConnection, key: OnionKey | None, clock: IReactorTime) -> DescriptorWatch | None:

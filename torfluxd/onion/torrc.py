@@ -23,6 +23,7 @@ __all__ = [
     "check_socket_path",
     "read_modules",
     "read_version",
+    "takes_socks",
     "torrc",
 ]
 
@@ -99,6 +100,14 @@ def check_socket_path(path: Path) -> None:
             f"{path} has {length} bytes, and a unix socket's path at most {LONGEST_SOCKET_PATH_BYTES}:"
             " choose a shorter --state-dir"
         )
+
+
+def takes_socks(options: tuple[str, ...]) -> bool:
+    """Whether a SOCKS port can stand beside these further lines: an onion service that does not hide where it is must
+    have none (tor(1), `HiddenServiceNonAnonymousMode`), and `SocksPort 0` contradicts one.
+    """
+    given = {(*line.lower().split(maxsplit=1), "")[:2] for line in options}
+    return not given & {("hiddenservicenonanonymousmode", "1"), ("socksport", "0")}
 
 
 def torrc(
