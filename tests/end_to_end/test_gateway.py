@@ -14,6 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.trial.unittest import TestCase
 
+from tests.end_to_end.incidents import tor_process_of
 from tests.end_to_end.programs import (
     ClientTor,
     Gateway,
@@ -34,19 +35,6 @@ OWN_SECONDS = 2.0
 """What the gateway may add to what tor takes to join its network and to publish."""
 
 ATTEMPTS = 3
-
-
-def tor_process_of(state: Path) -> int | None:
-    """The process id of the tor that uses this state directory, or None."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                command = (entry / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if str(state / "tor" / "torrc").encode() in command and b"-f" in command:
-                return int(entry.name)
-    return None
 
 
 def entry_guards(state: Path) -> set[str]:
