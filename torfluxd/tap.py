@@ -17,6 +17,7 @@ from torfluxd.errors import SettingsError, TorfluxdError
 from torfluxd.gateway.identity import print_key
 from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
 from torfluxd.ops.signals import on_hangup
+from torfluxd.ops.steady import keep_steady
 from torfluxd.settings import (
     CONFIG_OPTIONS,
     GATEWAY_OPTIONS,
@@ -207,6 +208,7 @@ def makeService(options: Options) -> IService:
     _need_extra()
     from torfluxd.gateway.service import Gateway, GatewayReactor
 
+    keep_steady(cast(IReactorTime, reactor))
     gateway = Gateway(
         cast(GatewayReactor, reactor),
         options.settings,

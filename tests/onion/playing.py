@@ -17,10 +17,9 @@ from torfluxd.onion.key import OnionKey
 from torfluxd.onion.service import TorService
 from torfluxd.onion.sources import RunningTor
 
-__all__ = ["EPOCH", "KEY", "LISTENERS", "UPLOADED", "Bird", "SupervisedCase"]
+__all__ = ["KEY", "LISTENERS", "UPLOADED", "Bird", "SupervisedCase"]
 
 KEY = OnionKey.generate()
-EPOCH = 1_700_000_000.0
 UPLOADED = f"650 HS_DESC UPLOADED {KEY.address.name} UNKNOWN $AA~dir\r\n".encode()
 LISTENERS = b'250-net/listeners/socks="127.0.0.1:9050" "unix:/run/tor/socks"\r\n250 OK\r\n'
 
@@ -61,7 +60,7 @@ class SupervisedCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing runs yet."""
         self.clock = Clock()
-        self.date = EPOCH
+        self.date = 1_700_000_000.0
         self.port = ControlPort()
         self.port.replies["GETINFO net/listeners/socks"] = LISTENERS
         self.port.replies["GETINFO onions/current"] = self.hosted

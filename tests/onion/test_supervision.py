@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from twisted.logger import capturedLogs, formatEvent
 
-from tests.onion.playing import EPOCH, KEY, UPLOADED, SupervisedCase
+from tests.onion.playing import KEY, UPLOADED, SupervisedCase
 from torfluxd.errors import SocksProxyUnreachableError
 from torfluxd.onion.canary import (
     CALM_SECONDS,
@@ -194,7 +194,7 @@ class StaleTests(SupervisedCase):
             self.pass_time(7200, 20)
             self.port.say(UPLOADED)
         self.assertEqual(1, len(self.sent("ADD_ONION")))
-        self.assertEqual(EPOCH + 12 * 7200, self.service.status.descriptor_uploaded_at)
+        self.assertEqual(12 * 7200, self.service.status.descriptor_uploaded_at)
 
     def test_an_old_one_is_published_anew(self) -> None:
         """After two and a half hours without a word the onion service is added anew, and nobody's circuit is cut."""
@@ -238,7 +238,7 @@ class CanaryTests(SupervisedCase):
         self.assertEqual("published", self.state)
         self.pass_time(sum(FIRST_SECONDS) / 2)
         self.assertEqual("reachable", self.state)
-        self.assertEqual(EPOCH + 6, self.service.status.canary_succeeded_at)
+        self.assertEqual(6, self.service.status.canary_succeeded_at)
         self.pass_time(sum(CALM_SECONDS) / 2)
         self.assertEqual([6.0, 606.0], self.bird.flights)
 
@@ -390,9 +390,7 @@ class JumpTests(SupervisedCase):
         self.come_up()
         self.pass_time(60)
         self.date -= 7200
-        at = self.service.status.descriptor_uploaded_at
-        assert at is not None
-        self.assertEqual(60, self.date + self.clock.seconds() - at)
+        self.assertEqual(self.clock.seconds() - 60, self.service.status.descriptor_uploaded_at)
 
     def test_a_busy_machine_is_not_taken_for_a_sleeper(self) -> None:
         """A machine that is late by some seconds is not told of."""

@@ -41,7 +41,7 @@ class TorService(Service):
         knew of circuits.
     :param circuits: tells how many circuits have a connection now, where that is known.
     :param canary: tries whether the onion service can be reached; None where that is not tried.
-    :param wall: this machine's clock, in seconds since the epoch.
+    :param wall: the date, in seconds since 1970: where it jumps against the clock, that is noticed.
     :param retry_delay: seconds to wait before attempt n+1, given n.
     """
 
@@ -58,8 +58,6 @@ class TorService(Service):
         wall: Callable[[], float] = time.time,
         retry_delay: Callable[[int], float] | None = None,
     ) -> None:
-        self._clock = clock
-        self._wall = wall
         self._circuits = circuits
         self._canary = canary
         say = say or (lambda line: _log.info("{line}", line=line))
@@ -114,8 +112,8 @@ class TorService(Service):
         core = self._core
         status = TorStatus(
             state=core.state,
-            descriptor_uploaded_at=self._at(core.descriptors.uploaded_at if core.descriptors else None),
-            canary_succeeded_at=self._at(self._canary.succeeded_at if self._canary else None),
+            descriptor_uploaded_at=core.descriptors.uploaded_at if core.descriptors else None,
+            canary_succeeded_at=self._canary.succeeded_at if self._canary else None,
             canary_failures=self._canary.failures if self._canary else 0,
             losses=core.losses,
             circuits=self._circuits() if self._circuits else None,
@@ -123,10 +121,6 @@ class TorService(Service):
         if core.bootstrap is None or not status.is_there:
             return status
         return evolve(status, bootstrap_percent=core.bootstrap.progress)
-
-    def _at(self, seconds: float | None) -> float | None:
-        """A moment of the clock, in seconds since the epoch: as long ago as it is, whatever became of the date."""
-        return None if seconds is None else self._wall() - (self._clock.seconds() - seconds)
 
     @property
     def likely_cause(self) -> str:

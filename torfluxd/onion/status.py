@@ -12,7 +12,7 @@ _THERE = _PUBLISHED | {"joining", "publishing"}
 
 @frozen
 class TorStatus:
-    """How a tor is at one moment. Times are seconds since the epoch, by this machine's clock.
+    """How a tor is at one moment. Times are those of the service's clock: of a reactor, seconds since 1970.
 
     :ivar state: the state of its lifecycle: `stopped`, `opening`, `joining`, `publishing`, `published` (up, and nobody
         has tried yet whether it can be reached), `reachable` (we have reached it ourselves), `doubtful` (the last

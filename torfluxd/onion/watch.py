@@ -42,7 +42,7 @@ it was told to."""
 class Watch:
     """Watches over one tor after the other.
 
-    :ivar wall: the date, in seconds since the epoch.
+    :ivar wall: the date, in seconds since 1970.
     :ivar say: takes each line for the operator.
     :ivar canary: tries whether the onion service can be reached; None where that is not tried.
     """
