@@ -14,7 +14,7 @@ from torfluxd.gateway.exchange import Collect, Head, Header, PassThrough, Plan
 from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.policy import Policy
-from torfluxd.gateway.routes import MAX_STATEMENT_BYTES, Routes
+from torfluxd.gateway.routes import CANARY_PONG, MAX_STATEMENT_BYTES, Routes, make_canary_target
 from torfluxd.gateway.rules import MAX_BODY_BYTES
 from torfluxd.gateway.safekeeping import Safekeeping
 from torfluxd.gateway.writes import Writes
@@ -32,6 +32,7 @@ class RoutesCase(SynchronousTestCase):
     """Routes as the gateway builds them, and the server that stands for InfluxDB."""
 
     expose = Expose.WRITE
+    canary_target = make_canary_target()
 
     def setUp(self) -> None:
         """Connect nothing yet."""
@@ -40,7 +41,7 @@ class RoutesCase(SynchronousTestCase):
         upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor))
         writes = Writes(Safekeeping(upstream, Homes(), complaints), self.far.reactor)
         pass_through = HttpPassThrough(self.far.agent, self.far.url, self.far.reactor)
-        self.routes = Routes(Policy(self.expose), writes, pass_through, complaints)
+        self.routes = Routes(Policy(self.expose), writes, pass_through, complaints, self.canary_target)
 
     def plan(self, method: bytes, target: bytes, *headers: Header) -> Plan:
         """What is to be done with a request."""
@@ -51,6 +52,26 @@ class RoutesCase(SynchronousTestCase):
         plan = self.plan(method, target, *headers)
         assert isinstance(plan, Collect), plan
         return plan
+
+
+class CanaryTests(RoutesCase):
+    """Our own request to ourselves, whatever strangers may do."""
+
+    def test_it_is_answered_by_us(self) -> None:
+        """It is answered without InfluxDB, and told from every stranger's; nobody else can know what it asks for."""
+        for expose in Expose:
+            self.expose = expose
+            self.setUp()
+            self.assertIs(CANARY_PONG, self.plan(b"GET", self.canary_target))
+            self.assertIsNot(CANARY_PONG, self.plan(b"GET", b"/ping"))
+            self.assertIsNot(CANARY_PONG, self.plan(b"GET", b"/ping?" + b"0" * 32))
+        self.assertNotEqual(make_canary_target(), make_canary_target())
+
+    def test_without_one_there_is_none(self) -> None:
+        """Where there is no canary, every request is a stranger's."""
+        self.canary_target = None  # type: ignore[assignment]
+        self.setUp()
+        self.assertIs(PONG, self.plan(b"GET", b"/ping"))
 
 
 class WriteOnlyTests(RoutesCase):

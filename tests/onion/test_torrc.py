@@ -17,6 +17,7 @@ from torfluxd.onion.torrc import (
     check_socket_path,
     read_modules,
     read_version,
+    takes_socks,
     torrc,
 )
 
@@ -54,6 +55,12 @@ class TorrcTests(SynchronousTestCase):
         """A tor without the module, or one that proof of work can crash, goes without it."""
         for abilities in (TorAbilities((0, 4, 9, 11), pow=False), TorAbilities((0, 4, 9, 8), pow=True)):
             self.assertNotIn("PoW", written(abilities=abilities))
+
+    def test_where_a_socks_port_cannot_be_there_is_none(self) -> None:
+        """An onion service that does not hide where it is has no SOCKS port beside it, nor has one that must not."""
+        for line in ("HiddenServiceNonAnonymousMode 1", "hiddenservicenonanonymousmode  1", "SocksPort 0"):
+            self.assertFalse(takes_socks(("UseBridges 1", line)), line)
+        self.assertTrue(takes_socks(("SocksPort 9050", "HiddenServiceNonAnonymousMode 0", "", "SafeLogging")))
 
     def test_tor_ends_with_us(self) -> None:
         """Tor watches the process that owns it."""

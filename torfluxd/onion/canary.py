@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol as TypingProtocol
+from typing import cast
 
 from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
-from twisted.web.client import readBody
+from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 
 from torfluxd.errors import (
@@ -67,7 +69,7 @@ Ask = Callable[[IStreamClientEndpoint], Deferred[None]]
 """Reaches the onion service through a SOCKS port. Fires when it has; fails with what was in the way."""
 
 
-class Mendable(Protocol):
+class Mendable(TypingProtocol):
     """A tor whose onion service is asked for."""
 
     async def socks(self) -> IStreamClientEndpoint | None:
@@ -205,5 +207,21 @@ def ask_onion(reactor: IReactorTime, address: OnionAddress, target: str) -> Ask:
 def _check(response: IResponse) -> Deferred[None]:
     if response.code != _ANSWERED:
         raise OnionUnreachableError(f"it answered {response.code}")
-    read: Deferred[bytes] = readBody(response)
-    return read.addCallback(lambda _: None)
+    ignored = _Ignored()
+    response.deliverBody(ignored)
+    return ignored.ended
+
+
+class _Ignored(Protocol):
+    """The body of an answer, which concerns nobody: where it answers 204, there is none.
+
+    :ivar ended: fires when it has been read. Cancelling it closes the connection.
+    """
+
+    def __init__(self) -> None:
+        self.ended: Deferred[None] = Deferred(lambda _: cast(IPushProducer, self.transport).stopProducing())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It has been read, or broken off, which is the same to us."""
+        if not self.ended.called:
+            self.ended.callback(None)
