@@ -27,6 +27,7 @@ from tests.end_to_end.programs import ClientTor, Gateway, Program, client_tor, t
 from tests.end_to_end.under_fire.server import say
 from tests.influxd import start_influxd
 from tests.private_network import private_network
+from torfluxd.onion.lifecycle import STEADY_SECONDS
 
 PUBLISHED_SECONDS = 5.0
 """From tor's word that it has joined its network to a new descriptor in its directories."""
@@ -162,6 +163,7 @@ class SupervisionCase(TestCase):
                 HOLDER_SECONDS,
             )
             self.holders.append(writer.recovered_seconds(since) or 0.0)
+        await deferLater(reactor, STEADY_SECONDS)  # else the next one is taken for a tor that crashes again and again
 
     async def suffer_often(self, name: str, incident: Callable[[], None], times: int, *, away: bool = True) -> None:
         """Suffer it so often, and tell what was measured."""

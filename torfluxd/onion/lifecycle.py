@@ -37,7 +37,7 @@ from torfluxd.onion.watch import Watch
 
 __all__ = ["STEADY_SECONDS", "Lifecycle", "TorMachine"]
 
-STEADY_SECONDS = 10.0
+STEADY_SECONDS = 5.0
 """How long a tor must have been up for the waits between attempts to begin anew. One that does not live so long counts
 as a failed attempt, so that a tor which crashes as soon as it is up is not started in a tight circle."""
 
