@@ -64,7 +64,10 @@ class SupervisedCase(SynchronousTestCase):
         self.port = ControlPort()
         self.port.replies["GETINFO net/listeners/socks"] = LISTENERS
         self.port.replies["GETINFO onions/current"] = self.hosted
-        self.port.replies["DEL_ONION"] = OK
+        self.port.replies["ADD_ONION"] = self.add
+        self.port.replies["DEL_ONION"] = self.delete
+        self.port.replies["GETINFO status/circuit-established"] = b"250-status/circuit-established=1\r\n250 OK\r\n"
+        self.hosts_for: object = None
         self.bird = Bird(self.clock)
         self.strangers = 0
         self.said: list[str] = []
@@ -72,9 +75,20 @@ class SupervisedCase(SynchronousTestCase):
         self.service = self.make_service(self.canary)
         self.addCleanup(self.service.stopService)
 
+    def add(self, command: str) -> bytes:
+        """It is hosted, as long as the connection lives."""
+        self.hosts_for = self.port.transport
+        return OK
+
+    def delete(self, command: str) -> bytes:
+        """It does no more."""
+        self.hosts_for = None
+        return OK
+
     def hosted(self, command: str) -> bytes:
         """What this tor says that it hosts for us."""
-        return f"250-onions/current={KEY.address.name}\r\n250 OK\r\n".encode()
+        name = KEY.address.name if self.hosts_for is self.port.transport else ""
+        return f"250-onions/current={name}\r\n250 OK\r\n".encode()
 
     def make_canary(self, chance: Callable[[float, float], float] = lambda least, most: (least + most) / 2) -> Canary:
         """A canary that flies half-way between the earliest and the latest moment."""

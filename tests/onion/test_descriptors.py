@@ -42,6 +42,12 @@ class DescriptorWatchTests(SynchronousTestCase):
             self.assertNoResult(each)
         self.assertEqual((0, 1), (self.watch.uploaded, self.watch.failed))
 
+    def test_what_a_client_asks_for_does_not_count(self) -> None:
+        """That this tor, as a client, asks for the same onion service's descriptor in vain says nothing of uploads."""
+        self.watch.take("REQUESTED ours NO_AUTH $AA~one desc")
+        self.watch.take("FAILED ours NO_AUTH $AA~one desc REASON=NOT_FOUND")
+        self.assertEqual((0, 0, 0), (self.watch.begun, self.watch.uploaded, self.watch.failed))
+
     def test_one_may_stop_waiting(self) -> None:
         """Whoever stops waiting is forgotten; the others are told."""
         gone, stays = self.watch.when_all_answered(), self.watch.when_all_answered()

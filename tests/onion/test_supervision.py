@@ -48,7 +48,10 @@ class HungTests(SupervisedCase):
             self.service.startService()
             self.port.pump()
             self.assertEqual(state, self.state)
-            self.port.replies["GETINFO onions/current"] = None
+            self.pass_time(HEARTBEAT_SECONDS * 3)
+            self.assertEqual(state, self.state)
+            for beginning in ("GETINFO onions/current", "GETINFO status/circuit-established"):
+                self.port.replies[beginning] = None
             self.clock.advance(HEARTBEAT_SECONDS)
             self.clock.advance(COMMAND_DEADLINE_SECONDS)
             self.assertEqual("waiting", self.state)
@@ -84,7 +87,7 @@ class TakenAwayTests(SupervisedCase):
         busy = [True]
 
         def add(command: str) -> bytes:
-            return b"550 Onion address collision\r\n" if busy else b"250 OK\r\n"
+            return b"550 Onion address collision\r\n" if busy else self.add(command)
 
         def delete(command: str) -> bytes:
             busy.clear()
@@ -111,7 +114,7 @@ class TakenAwayTests(SupervisedCase):
             self.assertEqual("waiting", self.state)
         self.assertEqual([], self.sent("DEL_ONION"))
         self.assertIn("is a second gateway running", " ".join(self.said))
-        self.port.replies["ADD_ONION"] = b"250 OK\r\n"
+        self.port.replies["ADD_ONION"] = self.add
         self.port.replies["GETINFO onions/current"] = self.hosted
         self.come_back()
 

@@ -157,7 +157,7 @@ class Canary:
             raise OnionUnreachableError(str(error)) from None
         except Exception as error:  # whatever Twisted's HTTP client makes of a connection that breaks
             raise OnionUnreachableError(f"the connection broke ({type(error).__name__})") from None
-        if self.failures:
+        if self.failures >= MEND_AFTER:  # that of fewer nobody was told
             _log.info("the onion service can be reached again, after {count} failures", count=self.failures)
         self.succeeded_at = self.clock.seconds()
         self.failures = self._restarts = 0

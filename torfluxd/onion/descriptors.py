@@ -47,7 +47,7 @@ class DescriptorWatch:
         elif words[0] == "UPLOADED":
             self.uploaded += 1
             self.uploaded_at = self._clock.seconds()
-        elif words[0] == "FAILED":
+        elif words[0] == "FAILED" and words[2:3] == ["UNKNOWN"]:  # of a client that asks for one, tor knows the kind
             self.failed += 1
         if self.uploaded:
             _fire(self._waiting_for_first)

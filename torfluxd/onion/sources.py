@@ -398,6 +398,7 @@ class _Attached:
         self._clients = clients
         self._client_auth = client_auth
         self._hear = hear
+        self._is_hosted = False
 
     async def host(self) -> None:
         """Add the onion service; it lives as long as the control connection. As :meth:`OpenTor.host`."""
@@ -408,6 +409,7 @@ class _Attached:
 
     async def _add(self, key: OnionKey, target: Path) -> None:
         await add_onion(self.control, key, target, self._clients.keys if self._clients else (), self._hear)
+        self._is_hosted = True
 
     async def keep(self) -> None:
         """As :meth:`OpenTor.keep`."""
@@ -425,12 +427,13 @@ class _Attached:
         """
         assert self._onion is not None
         key, target = self._onion
+        self._is_hosted = False
         await take_away(self.control, key)
         await self._add(key, target)
 
     async def check(self) -> None:
         """As :meth:`OpenTor.check`."""
-        if self._onion is not None:
+        if self._onion is not None and self._is_hosted:
             await check_hosted(self.control, self._onion[0])
         else:
             await self.control.command("GETINFO status/circuit-established")
