@@ -20,7 +20,7 @@ from torfluxd.influx.line import MAX_UNSIGNED, field_text
 from torfluxd.influx.pieces import FieldKind
 from torfluxd.reporter.chance import Chance
 from torfluxd.reporter.noise import randomised, rounded, rounded_integer
-from torfluxd.reporter.quick import Number
+from torfluxd.reporter.quick import INTEGER, NUMBER, TRUTH
 from torfluxd.settings import OTHER, FieldType, MeasurementSchema
 
 __all__ = ["PERSONAL_NAMES", "Disclosure", "FieldWriter", "Hear", "is_personal", "plain_personal_name"]
@@ -50,6 +50,9 @@ PERSONAL_NAMES: Final = frozenset(
 )
 """Names that tell machines, people and places apart. They are compared without regard to case, and without hyphens,
 underscores, dots and spaces. Telegraf and statsd clients put `host` into every point; Prometheus, `instance`."""
+
+QUICK_STRING_CHARACTERS: Final = 4096
+"""Shorter strings are written the quick way."""
 
 _JOINTS: Final = re.compile(r"[-_.\s]+")
 
@@ -169,15 +172,25 @@ class Disclosure:
             return None
         return partial(_WRITERS[kept.kind], kept=kept, called=called)
 
-    def number(self, measurement: str, key: str, kind: type) -> Number | None:
-        """The type of which values leave as they are, with nothing to be done: `int`, `float`, or None for neither.
+    def quick_bounds(self, measurement: str, key: str, kind: type) -> tuple[type[Any], float] | None:
+        """The type and the bound of values that leave as they are, with nothing to be decided, or None.
+
+        They are those of :data:`~torfluxd.reporter.quick.QuickField`.
 
         :param kind: of a value that the field has now.
         """
         if self._schema is None:
-            return int if kind is int else float if kind is float else None
+            return _QUICK.get(kind) if kind is not str or self.passes_as_text(key) else None
         kept = self._schema[measurement].fields.get(key)
-        return None if kept is None or kept.round is not None else _NUMBERS.get(kept.kind)
+        if kept is None or kept.round is not None:
+            return None
+        if kept.kind == "string" and kept.max_bytes is not None:
+            return str, min(kept.max_bytes + 1, QUICK_STRING_CHARACTERS)
+        return _QUICK_KINDS.get(kept.kind)
+
+    def passes_all_tags(self, tags: Collection[str]) -> bool:
+        """Whether a point with these tags leaves with them just as they are."""
+        return self._schema is None and not any(is_personal(key) and key not in self._declared for key in tags)
 
     @property
     def is_open(self) -> bool:
@@ -195,7 +208,14 @@ class Disclosure:
         return False
 
 
-_NUMBERS: Final[Mapping[FieldKind, Number]] = {"integer": int, "float": float}
+_STRING: Final = (str, QUICK_STRING_CHARACTERS)
+_QUICK: Final[Mapping[type, tuple[type[Any], float]]] = {int: INTEGER, float: NUMBER, bool: TRUTH, str: _STRING}
+_QUICK_KINDS: Final[Mapping[FieldKind, tuple[type[Any], float]]] = {
+    "integer": INTEGER,
+    "float": NUMBER,
+    "boolean": TRUTH,
+    "string": _STRING,
+}
 
 
 def _no_text(value: Any, called: str) -> str | None:

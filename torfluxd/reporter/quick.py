@@ -1,58 +1,67 @@
-"""The quick way from numbers to a line. Pure.
+"""The quick way from a few values to a line. Pure.
 
 Most points have one, two or three fields, and these are numbers. Each such form has a function of its own, which looks
-at nothing but what can be otherwise the next time: types, and whether a number can be written.
+at nothing but what can be otherwise the next time: types, and whether a number can be written. Whatever that function
+does not know it leaves to others, and says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
+from math import hypot, inf
 from typing import Any, Final
 
-from torfluxd.influx.line import MAX_INTEGER
+from torfluxd.influx.line import MAX_INTEGER, is_common_string
 
-__all__ = ["Number", "QuickField", "QuickWriter", "quick_writer"]
+__all__ = ["INTEGER", "NUMBER", "TRUTH", "QuickField", "QuickWriter", "quick_writer"]
 
 QuickWriter = Callable[[Mapping[str, Any], int], str | None]
-"""From all fields of a point and its time to the line; None when that takes more than this knows."""
+"""From all fields of a point and its time to the line, which is ASCII; None when that takes more than this knows."""
 
-Number = type[int] | type[float]
-QuickField = tuple[str, str, Number]
-"""The key of a field, what stands before its value, and the exact type of it: `int` or `float`."""
+QuickField = tuple[str, str, type[Any], float]
+"""The key of a field, what stands before its value, the exact type of that, and below which bound it is: the absolute
+value of a number, the length of a string."""
 
-_BOUNDS: Final[Mapping[Number, float]] = {int: MAX_INTEGER + 1, float: inf}
-"""The absolute value of what can be written is less. So is the smallest integer, whose line is found the other way."""
+INTEGER: Final = (int, float(MAX_INTEGER + 1))
+NUMBER: Final = (float, inf)
+TRUTH: Final = (bool, inf)
+"""The type and the bound of what can be written. The smallest integer has its line from elsewhere."""
+
+ORDINARY: Final = 2.0**62
+"""When the squares of some numbers add up to less than the square of this, each of them is finite and fits into 64 bits
+with sign."""
+
+NUMBER_BYTES: Final = 25
+"""As long as a number is at most: `-1.7976931348623157e+308` or 64 bits with sign, and what stands after it."""
 
 
-def quick_writer(series: str, fields: Sequence[QuickField]) -> QuickWriter:
-    """What writes the lines of a form.
+def quick_writer(series: str, fields: Sequence[QuickField], max_bytes: int) -> QuickWriter | None:
+    """What writes the lines of a form, or None where a line could be longer than it may.
 
-    :param series: the measurement and the tags, as written; ASCII.
-    :param fields: all fields of such points, in their order, at least one; ASCII.
+    :param series: the measurement and the tags, as written.
+    :param fields: all fields of such points, in their order, at least one.
+    :param max_bytes: how long a line may be.
     """
+    names = series + "".join(prefix for _, prefix, _, _ in fields)
+    longest = [bound if kind is str else NUMBER_BYTES for _, _, kind, bound in fields]
+    if not names.isascii() or len(names) + sum(longest) + NUMBER_BYTES > max_bytes:
+        return None
+    if not all(kind in (int, float) for _, _, kind, _ in fields):
+        return _mixed(series, fields)
     pieces = [f"{series} "]
-    for _, prefix, kind in fields:
+    for _, prefix, kind, _ in fields:
         pieces[-1] += prefix
         pieces.append("i," if kind is int else ",")
     pieces[-1] = pieces[-1].replace(",", " ")
-    keys, kinds = [key for key, _, _ in fields], [kind for _, _, kind in fields]
-    bounds = [_BOUNDS[kind] for kind in kinds]
-    write = {1: _one, 2: _two, 3: _three}.get(len(keys), _many)
-    return write(keys, kinds, bounds, pieces)
+    return {1: _one, 2: _two, 3: _three}.get(len(fields), _many)(fields, pieces)
 
 
-_Keys = Sequence[str]
-_Kinds = Sequence[Number]
-_Bounds = Sequence[float]
-_Pieces = Sequence[str]
+def _one(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
+    ((key, _, kind, bound),) = fields
+    before, after = pieces
 
-
-def _one(keys: _Keys, kinds: _Kinds, bounds: _Bounds, pieces: _Pieces) -> QuickWriter:
-    (key,), (kind,), (bound,), (before, after) = keys, kinds, bounds, pieces
-
-    def write(fields: Mapping[str, Any], time_ns: int) -> str | None:
-        value = fields[key]
+    def write(values: Mapping[str, Any], time_ns: int) -> str | None:
+        value = values[key]
         if type(value) is kind and -bound < value < bound:
             return f"{before}{value!r}{after}{time_ns}"
         return None
@@ -60,46 +69,70 @@ def _one(keys: _Keys, kinds: _Kinds, bounds: _Bounds, pieces: _Pieces) -> QuickW
     return write
 
 
-def _two(keys: _Keys, kinds: _Kinds, bounds: _Bounds, pieces: _Pieces) -> QuickWriter:
-    (key_a, key_b), (kind_a, kind_b), (bound_a, bound_b), (before, between, after) = keys, kinds, bounds, pieces
+def _two(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
+    (key_a, _, kind_a, bound_a), (key_b, _, kind_b, bound_b) = fields
+    before, after_a, after_b = pieces
 
-    def write(fields: Mapping[str, Any], time_ns: int) -> str | None:
-        a, b = fields[key_a], fields[key_b]
+    def write(values: Mapping[str, Any], time_ns: int) -> str | None:
+        a, b = values[key_a], values[key_b]
         if type(a) is kind_a and type(b) is kind_b and -bound_a < a < bound_a and -bound_b < b < bound_b:
-            return f"{before}{a!r}{between}{b!r}{after}{time_ns}"
+            return f"{before}{a!r}{after_a}{b!r}{after_b}{time_ns}"
         return None
 
     return write
 
 
-def _three(keys: _Keys, kinds: _Kinds, bounds: _Bounds, pieces: _Pieces) -> QuickWriter:
-    key_a, key_b, key_c = keys
-    kind_a, kind_b, kind_c = kinds
-    bound_a, bound_b, bound_c = bounds
-    before, after_a, after_b, after = pieces
+def _three(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
+    (key_a, _, kind_a, bound_a), (key_b, _, kind_b, bound_b), (key_c, _, kind_c, bound_c) = fields
+    before, after_a, after_b, after_c = pieces
 
-    def write(fields: Mapping[str, Any], time_ns: int) -> str | None:
-        a, b, c = fields[key_a], fields[key_b], fields[key_c]
+    def write(values: Mapping[str, Any], time_ns: int) -> str | None:
+        a, b, c = values[key_a], values[key_b], values[key_c]
         if not (type(a) is kind_a and type(b) is kind_b and type(c) is kind_c):
             return None
         if -bound_a < a < bound_a and -bound_b < b < bound_b and -bound_c < c < bound_c:
-            return f"{before}{a!r}{after_a}{b!r}{after_b}{c!r}{after}{time_ns}"
+            return f"{before}{a!r}{after_a}{b!r}{after_b}{c!r}{after_c}{time_ns}"
         return None
 
     return write
 
 
-def _many(keys: _Keys, kinds: _Kinds, bounds: _Bounds, pieces: _Pieces) -> QuickWriter:
-    before = pieces[0]
-    rest = tuple(zip(keys, kinds, bounds, pieces[1:], strict=True))
+def _many(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
+    template = "%r".join(piece.replace("%", "%%") for piece in pieces) + "%d"
+    kinds = tuple(kind for _, _, kind, _ in fields)
 
-    def write(fields: Mapping[str, Any], time_ns: int) -> str | None:
-        line = before
-        for key, kind, bound, after in rest:
-            value = fields[key]
-            if type(value) is not kind or not -bound < value < bound:
+    def write(values: Mapping[str, Any], time_ns: int) -> str | None:
+        numbers = (*values.values(),)
+        try:
+            if (*map(type, numbers),) == kinds and hypot(*numbers) < ORDINARY:
+                return template % (*numbers, time_ns)
+        except OverflowError:  # an integer that no float can hold
+            return None
+        return None
+
+    return write
+
+
+def _mixed(series: str, fields: Sequence[QuickField]) -> QuickWriter:
+    """With strings or booleans among them."""
+    before = f"{series} "
+
+    def write(values: Mapping[str, Any], time_ns: int) -> str | None:
+        texts = []
+        for key, prefix, kind, bound in fields:
+            value = values[key]
+            if type(value) is not kind:
                 return None
-            line += f"{value!r}{after}"
-        return f"{line}{time_ns}"
+            if kind is str:
+                if len(value) >= bound or not (value.isascii() and is_common_string(value)):
+                    return None
+                texts.append(f'{prefix}"{value}"')
+            elif kind is bool:
+                texts.append(f"{prefix}true" if value else f"{prefix}false")
+            elif -bound < value < bound:
+                texts.append(f"{prefix}{value!r}i" if kind is int else f"{prefix}{value!r}")
+            else:
+                return None
+        return f"{before}{','.join(texts)} {time_ns}"
 
     return write

@@ -20,11 +20,9 @@ from torfluxd.influx.line import MAX_TIME_NS, FieldValue
 from torfluxd.reporter.chance import Chance
 from torfluxd.reporter.commit import Commit
 from torfluxd.reporter.disclosure import Disclosure, plain_personal_name
-from torfluxd.reporter.forms import Form, Forms
+from torfluxd.reporter.forms import Forms
 from torfluxd.reporter.lines import GivenLines
 from torfluxd.reporter.privacy import MAX_GRANULARITY_NS, PrivacyRules
-from torfluxd.reporter.quick import QuickWriter
-from torfluxd.reporter.times import Given
 
 __all__ = ["GROUP_BYTES", "Recorder", "RecorderCounts", "Taken"]
 
@@ -137,6 +135,7 @@ class Recorder:
         self._now = self._times.now
         disclosure = Disclosure(rules.schema, rules.declared_tags, self._stays)
         self._forms = Forms(disclosure, self._times, self._chance, rules.key, self._stays)
+        self._quick = self._forms.quick
         given = Disclosure(rules.schema, rules.declared_tags, self._given_stays)
         self._given = GivenLines(given, self._times, self._chance, rules.key)
         self._recorded = self._withheld_points = self._dropped = 0
@@ -144,8 +143,7 @@ class Recorder:
         self._hold_nothing()
 
     def _hold_nothing(self) -> None:
-        self._known: dict[_Key, Form] = {}
-        self._quick: dict[_Key, tuple[QuickWriter, Given] | tuple[None, None]] = {}
+        self._forms.forget()
         self._group = self._new_group(self._destination)
         self._others: dict[Destination, _Group] = {}
         self._others_bytes = 0
@@ -298,36 +296,13 @@ class Recorder:
             if not self._allowed:
                 return self._withheld
             if line is None:
-                line = self._line(measurement, fields, tags or _NO_TAGS, time_ns)
+                line = self._forms.line(measurement, fields, tags or _NO_TAGS, time_ns)
             if line is None:
                 self._withheld_points += 1
                 return self._withheld
             commit = self._add(self._group, line)
         self._call_due()
         return commit
-
-    def _line(
-        self, measurement: str, fields: Mapping[str, FieldValue], tags: Mapping[str, str], time_ns: int | None
-    ) -> str | None:
-        try:
-            form = self._known.get((measurement, *tags.items(), *fields))
-        except (TypeError, AttributeError):  # something is not what it should be, which is told with what it is
-            form = None
-        if form is None:
-            tags, fields = _copied("tags", tags), _copied("fields", fields)
-            form = self._forms.form(measurement, fields, tags)
-            self._learn((measurement, *tags.items(), *fields), form)
-        return self._forms.line(form, measurement, fields, tags, time_ns)
-
-    def _learn(self, key: _Key, form: Form) -> None:
-        if sum(len(part) if isinstance(part, str) else sum(map(len, part)) for part in key) > MAX_FORM_CHARACTERS:
-            return
-        if len(self._known) >= FORMS_KEPT:
-            self._known.clear()
-            self._quick.clear()
-        self._known[key] = form
-        if form.quick is not None:
-            self._quick[key] = (form.quick, form.given)
 
     def _add(self, group: _Group, line: str) -> Commit:
         """Add a line to a group. Under the lock."""
@@ -415,9 +390,3 @@ class Recorder:
 
 def _is_sure_time(time_ns: object) -> bool:
     return type(time_ns) is int and 0 <= time_ns < SURE_TIME_NS
-
-
-def _copied(what: str, mapping: Mapping[str, _T]) -> Mapping[str, _T]:
-    if not isinstance(mapping, Mapping):
-        raise TypeError(f"{what}: expected a mapping, got {type(mapping).__name__}")
-    return dict(mapping)

@@ -12,9 +12,9 @@ given are in the same case also within one reporter. A tag that parts the crowd,
 from __future__ import annotations
 
 import hashlib
+import sys
 from array import array
 from collections.abc import Callable
-from operator import add
 from typing import Final
 
 from torfluxd.reporter.chance import Chance, drawn_bytes
@@ -52,6 +52,11 @@ SECRET_BYTES: Final = 16
 
 OFFSET_BYTES: Final = 8
 """Of a hash, from which the offset of a time that was given is taken: so many that all offsets are as likely."""
+
+BEFORE_ALL_NS: Final = -(2**63)
+
+LANE_BYTES: Final = 8
+"""For each of the numbers that are added at once: a time has 63 bits."""
 
 _CELLS: Final = range(BLOCK_POINTS)
 
@@ -119,21 +124,20 @@ class CoarseTimes:
         self._key = key
         self._cell_ns = granularity_ns // BLOCK_POINTS
         # The largest power of two within a cell: steps of any odd width go round all of it.
-        self._mask = (1 << (self._cell_ns.bit_length() - 1)) - 1
+        mask = (1 << (self._cell_ns.bit_length() - 1)) - 1
+        self._masks = _lanes(array("Q", [mask] * BLOCK_POINTS).tobytes())
         self._from = self._until = 0
         self._dealt: list[int] = []
         self._blocks = 0
         self._secret = b""
-        self._cells = range(0)
-        self._places: list[int] = []
-        self._steps: list[int] = []
+        self._cells = self._places = self._steps = 0
 
     def now(self) -> int:
         """A time for a point that is recorded now."""
         # Every recording comes along here: measure what you change.
         now = self._now_ns()
         if not self._from <= now < self._until:
-            self._begin(now - now % self._granularity_ns)
+            self._begin(now)
         if not self._dealt:
             self._deal()
         return self._dealt.pop()
@@ -155,34 +159,39 @@ class CoarseTimes:
 
         return given
 
-    def _begin(self, start: int) -> None:
-        """A new granularity. A clock that trembles at its beginning stays in it."""
-        self._from, self._until = start - SET_BACK_NS, start + self._granularity_ns
+    def _begin(self, now: int) -> None:
+        """A new granularity. A clock that trembles at its beginning stays in it; one from before 1970 is none."""
+        start = max(0, now - now % self._granularity_ns)
+        self._from, self._until = start - SET_BACK_NS if start else BEFORE_ALL_NS, start + self._granularity_ns
         self._dealt = []
         self._blocks = 0
         self._secret = drawn_bytes(self._chance, SECRET_BYTES)
-        self._cells = range(start, start + self._cell_ns * BLOCK_POINTS, self._cell_ns)
-        self._places = [place & self._mask for place in self._numbers(b"places", "Q")]
-        self._steps = [step & self._mask | 1 for step in self._numbers(b"steps", "Q")]
+        self._cells = _lanes(array("Q", range(start, start + self._cell_ns * BLOCK_POINTS, self._cell_ns)).tobytes())
+        self._places = _lanes(self._random_bytes(b"places")) & self._masks
+        self._steps = _lanes(self._random_bytes(b"steps")) & self._masks | _ONES
 
     def _deal(self) -> None:
         """One time out of each cell."""
         if self._blocks:
-            mask = self._mask
-            self._places = [place + step & mask for place, step in zip(self._places, self._steps, strict=True)]
-        times = list(map(add, self._cells, self._places))
-        order = self._numbers(b"block %d" % self._blocks, "I")
+            self._places = self._places + self._steps & self._masks
+        times = array("Q", (self._places + self._cells).to_bytes(LANE_BYTES * BLOCK_POINTS, sys.byteorder)).tolist()
+        order = array("Q", self._random_bytes(b"block %d" % self._blocks)).tolist()
         self._dealt = [times[cell] for cell in sorted(_CELLS, key=order.__getitem__)]
         self._blocks += 1
 
-    def _numbers(self, what: bytes, code: str) -> list[int]:
-        """A number for each cell, from the secret.
+    def _random_bytes(self, what: bytes) -> bytes:
+        """A number for each cell, from the secret."""
+        return hashlib.shake_128(self._secret + what).digest(LANE_BYTES * BLOCK_POINTS)
 
-        :param code: its size, as :class:`array.array` tells it.
-        """
-        numbers = array(code)
-        numbers.frombytes(hashlib.shake_128(self._secret + what).digest(numbers.itemsize * BLOCK_POINTS))
-        return numbers.tolist()
+
+def _lanes(numbers: bytes) -> int:
+    """One integer out of as many numbers as there are cells, so that a sum is a sum of all of them at once. None of
+    them has so many bits that it would reach into the next one.
+    """
+    return int.from_bytes(numbers, sys.byteorder)
+
+
+_ONES: Final = _lanes(array("Q", [1] * BLOCK_POINTS).tobytes())
 
 
 def _as_given(time_ns: int) -> int:
