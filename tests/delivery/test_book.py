@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.delivery.book import Place, Remembered
-from torfluxd.delivery.store import LAST_POSITION, Span
+from torfluxd.delivery.lending import LAST_POSITION
+from torfluxd.delivery.store import Span
 
 CHANGES = st.lists(st.tuples(st.integers(0, 5), st.none() | st.integers()), max_size=30)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zlib
 
 from hypothesis import given, settings
 from twisted.internet.defer import CancelledError, Deferred
@@ -250,8 +251,20 @@ class VersionTests(DiskCase):
         self.successResultOf(later.close())
         connection = sqlite3.connect(self.path)
         self.assertEqual(connection.execute("SELECT colour FROM batch").fetchall(), [(None,)])
-        self.assertEqual(connection.execute("PRAGMA user_version").fetchone(), (2,))
+        self.assertEqual(connection.execute("PRAGMA user_version").fetchone(), (len(self.LATER),))
         connection.close()
+
+    def test_first(self) -> None:
+        """What the first release kept is kept, and sent."""
+        first = self.successResultOf(self.open_with(SCHEMA[:1]))
+        self.successResultOf(first.close())
+        connection = sqlite3.connect(self.path)
+        crc = zlib.crc32(b"a", zlib.crc32(b"telemetry\0None"))
+        connection.execute("INSERT INTO destination VALUES (1, 'telemetry', NULL)")
+        connection.execute("INSERT INTO batch VALUES (1, 1, 3, ?, ?, ?)", (NOW, crc, b"a"))
+        connection.commit()
+        connection.close()
+        self.assertEqual(self.lend(self.open()).batch, batch("a", 3))
 
     def test_newer(self) -> None:
         """A newer file is refused, with the cure, and stays as it is, byte for byte."""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 
-from attrs import define, field
+from attrs import define, evolve, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +24,8 @@ JOINING = Bounds(lend_points=10, lend_bytes=100)
 OTHER = Destination("other", "ten days")
 FEW = Bounds(lend_points=6, lend_bytes=60)
 PLACES = (DESTINATION, OTHER, Destination("other"))
+
+INTERVALS = (("a", 7), ("b", 7), ("c", 8), ("d", 7))
 
 
 def to(where: Destination, name: str, points: int = 1) -> Batch:
@@ -58,6 +60,16 @@ class JoinedTests(DiskCase):
             self.put(spool, batch("a"), batch("b"))
             self.assertEqual(self.lines(spool), [b"a", b"b"])
 
+    def test_intervals(self) -> None:
+        """What was recorded in different intervals is never lent as one, also by the next process."""
+        spool = self.open(JOINING)
+        self.put(spool, *(evolve(batch(name), interval=interval) for name, interval in INTERVALS))
+        self.assertEqual(self.lines(self.open(JOINING, path=self.copy())), [b"a\nb", b"c", b"d"])
+        lease = self.lend(spool)
+        self.assertEqual(lease.batch.interval, 7)
+        self.successResultOf(lease.put_back())
+        self.assertEqual(self.lines(spool), [b"a\nb", b"c", b"d"])
+
     def test_delivered(self) -> None:
         """All of a lease is forgotten at once, and what came later is not."""
         spool = self.open(JOINING)
@@ -67,6 +79,19 @@ class JoinedTests(DiskCase):
         self.successResultOf(lease.delivered())
         self.assertEqual(spool.counts, SpoolCounts(1, 1, counting(1), delivered_points=5, newest=3))
         self.assertEqual(self.lines(self.open(JOINING, path=self.copy())), [b"c"])
+
+    def test_up_to(self) -> None:
+        """Nothing behind a position is lent when that is asked for, put back before or not, and nothing gets lost."""
+        spool = self.open(JOINING)
+        self.put(spool, batch("a"), batch("b"), batch("c"))
+        for up_to, lines in ((0, None), (9, b"a\nb\nc"), (2, b"a\nb"), (2, b"a\nb"), (0, None)):
+            lease = self.successResultOf(spool.lend(up_to=up_to))
+            self.assertEqual(lease and lease.batch.lines, lines)
+            if lease is not None:
+                self.successResultOf(lease.put_back())
+        self.successResultOf(self.successResultOf(spool.lend(up_to=2)).delivered())
+        self.assertIsNone(self.successResultOf(spool.lend(up_to=2)))
+        self.assertEqual(self.lines(spool), [b"c"])
 
     def test_killed(self) -> None:
         """What was lent and not given back when the process was killed is there again, each batch of it."""

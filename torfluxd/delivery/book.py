@@ -8,8 +8,8 @@ from typing import Final, Generic, TypeVar
 from attrs import evolve, frozen
 
 from torfluxd.boundaries import Batch, Destination
-from torfluxd.delivery.lending import Kept, Tally
-from torfluxd.delivery.store import LAST_POSITION, Span, Sums
+from torfluxd.delivery.lending import LAST_POSITION, Kept, Tally
+from torfluxd.delivery.store import Span, Sums
 
 __all__ = ["Book", "Place", "Remembered"]
 

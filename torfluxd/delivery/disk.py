@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from torfluxd.boundaries import Batch, Destination, Fate, Lease, Refusal, Spool, SpoolCounts
 from torfluxd.delivery.executor import Executor
 from torfluxd.delivery.ledger import Ledger
-from torfluxd.delivery.lending import BorrowedBatch, Kept
+from torfluxd.delivery.lending import LAST_POSITION, BorrowedBatch, Kept
 from torfluxd.delivery.schema import SCHEMA
 from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Prove, Put, Report, Step
 from torfluxd.delivery.store import Sums
@@ -144,15 +144,17 @@ class DiskSpool:
         """
         return self._ask(Put(batch)).addCallback(_nothing)
 
-    def lend(self, destination: Destination | None = None) -> Deferred[Lease | None]:
+    def lend(self, destination: Destination | None = None, up_to: int = LAST_POSITION) -> Deferred[Lease | None]:
         """Borrow the oldest batch that is not lent, or None when there is none.
 
-        Batches of its destination that follow it are joined to it, up to the bounds: one lease, given back as one.
+        Batches of its destination and interval that follow it are joined to it, up to the bounds: one lease, given back
+        as one.
 
         :param destination: of which destination; by default of any. That takes a look at each, so a spool with very
             many is better asked for one.
+        :param up_to: lend nothing behind this position.
         """
-        return self._ask(Lend(destination)).addCallback(self._lease)
+        return self._ask(Lend(destination, up_to)).addCallback(self._lease)
 
     def only(self, destination: Destination) -> Spool:
         """A view of this spool that lends batches of one destination alone.

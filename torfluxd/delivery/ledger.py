@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from torfluxd.boundaries import Batch, Destination, Fate
 from torfluxd.delivery.book import Book, Place
 from torfluxd.delivery.damage import explain, is_damage, is_full, set_aside
-from torfluxd.delivery.lending import DeadLetter, Kept, letters_for, size_bytes
+from torfluxd.delivery.lending import DeadLetter, Kept, joined, letters_for, size_bytes
 from torfluxd.delivery.reserve import Reserve
 from torfluxd.delivery.schema import SCHEMA
 from torfluxd.delivery.steps import Bounds, GiveBack, Lend, Prove, Put, Report, Result, Step
@@ -111,7 +111,7 @@ class Ledger:
 
     def _step(self, store: Store, step: Step, now: float) -> Result:
         if isinstance(step, Lend):
-            return self._lend(store, step.destination, now)
+            return self._lend(store, step, now)
         if isinstance(step, GiveBack):
             self._take_back(store, step, now)
         elif self._refuses_puts(now):
@@ -166,8 +166,8 @@ class Ledger:
             pass
         return True
 
-    def _lend(self, store: Store, wanted: Destination | None, now: float) -> Kept | None:
-        kept = self._take_oldest(store, wanted, self._bounds, now)
+    def _lend(self, store: Store, step: Lend, now: float) -> Kept | None:
+        kept = self._take_oldest(store, step, self._bounds, now)
         if kept is not None:
             self._book.lend(kept)
         return kept
@@ -199,28 +199,31 @@ class Ledger:
 
     # Oldest first.
 
-    def _take_oldest(self, store: Store, wanted: Destination | None, bounds: Bounds, now: float) -> Kept | None:
+    def _take_oldest(self, store: Store, wanted: Lend, bounds: Bounds, now: float) -> Kept | None:
         """The oldest of what is not lent, which is the caller's now; what cannot be sent is buried on the way.
 
-        :param wanted: of that destination alone, or None for the oldest of all.
+        :param wanted: out of which batches.
         :param bounds: how much is taken as one.
         """
-        for destination in self._by_age(store) if wanted is None else [wanted]:
-            kept = self._take(store, destination, bounds, now)
+        for destination in self._by_age(store) if wanted.destination is None else [wanted.destination]:
+            kept = self._take(store, destination, wanted.up_to, bounds, now)
             if kept is not None:
                 return kept
         return None
 
-    def _take(self, store: Store, destination: Destination, bounds: Bounds, now: float) -> Kept | None:
+    def _take(self, store: Store, destination: Destination, up_to: int, bounds: Bounds, now: float) -> Kept | None:
         places = self._book.places
         limit = bounds.lend_points if bounds.lend_bytes else 0
         while (place := places.get(destination)) is not None and place.waits:
-            run = _Run.of(store.read(place.number, destination, place.ahead, max(1, limit)), bounds)
+            ahead = place.ahead.up_to(up_to)
+            run = _Run.of(store.read(place.number, destination, ahead, max(1, limit)), bounds)
+            if run.last is None and ahead != place.ahead:
+                return None  # what waits there is behind that position
             places.put(destination, place.passed(run.last))
             for kept in run.damaged:
                 self._bury_damaged(store, kept, now)
             if run.sound:
-                return run.joined(destination)
+                return joined(run.sound)
             if run.last is None and not place.returned:
                 return None
         return None
@@ -238,7 +241,7 @@ class Ledger:
 
         :returns: False when there was none; then some may have been damaged, and buried.
         """
-        kept = self._take_oldest(store, None, _ONE_BY_ONE, now)
+        kept = self._take_oldest(store, _ANY, _ONE_BY_ONE, now)
         if kept is None:
             return False
         self._delete(store, kept)
@@ -413,18 +416,14 @@ class _Run:
             bytes_ += len(kept.batch.lines) + 1
             if sound and (points > bounds.lend_points or bytes_ > bounds.lend_bytes + 1):
                 break
+            if sound and kept.batch.interval != sound[0].batch.interval:
+                break
             (sound if row.sound else damaged).append(kept)
             last = kept.position
         return cls(sound, damaged, last)
 
-    def joined(self, destination: Destination) -> Kept:
-        """All of it in one."""
-        if len(self.sound) == 1:
-            return self.sound[0]
-        lines = b"\n".join([kept.batch.lines for kept in self.sound])
-        batch = Batch(destination, lines, sum(kept.batch.points for kept in self.sound))
-        return Kept(self.sound[-1].position, batch, self.sound[0].position, len(self.sound))
 
+_ANY = Lend()
 
 _ONE_BY_ONE = Bounds()
 """Bounds of which only matters that nothing is joined."""

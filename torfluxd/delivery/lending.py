@@ -13,11 +13,13 @@ from torfluxd.errors import LeaseError
 
 __all__ = [
     "BATCH_OVERHEAD_BYTES",
+    "LAST_POSITION",
     "BorrowedBatch",
     "DeadLetter",
     "Kept",
     "Lender",
     "Tally",
+    "joined",
     "letters_for",
     "size_bytes",
 ]
@@ -25,6 +27,9 @@ __all__ = [
 BATCH_OVERHEAD_BYTES = 256
 """What a batch counts for beside its lines, so that many small ones stay within the limit too: the objects around the
 lines take 210 to 230 bytes on 64-bit CPython 3.11 (tracemalloc, 100 000 batches), and a row on disk less than that."""
+
+LAST_POSITION = 2**63 - 1
+"""The greatest position there can be, SQLite's greatest integer."""
 
 
 def size_bytes(batch: Batch) -> int:
@@ -63,6 +68,16 @@ class Kept:
     def size_bytes(self) -> int:
         """What it counts for against a limit: each batch for itself, without the newlines that join them."""
         return len(self.batch.lines) - (self.batches - 1) + self.batches * BATCH_OVERHEAD_BYTES
+
+
+def joined(run: Sequence[Kept]) -> Kept:
+    """Batches of one destination and interval in a row, as one."""
+    if len(run) == 1:
+        return run[0]
+    first = run[0].batch
+    lines = b"\n".join([kept.batch.lines for kept in run])
+    batch = Batch(first.destination, lines, sum(kept.batch.points for kept in run), first.interval)
+    return Kept(run[-1].position, batch, run[0].first, sum(kept.batches for kept in run))
 
 
 @define

@@ -57,6 +57,8 @@ SCHEMA: tuple[str, ...] = (
     );
     CREATE INDEX dead_letter_destination ON dead_letter (destination);
     """,
+    # Of what older versions kept, and of what a gateway keeps, no one minds the interval.
+    "ALTER TABLE batch ADD COLUMN interval INTEGER NOT NULL DEFAULT 0;",
 )
 """The scripts that lead to the schema of today, each from one version to the next; the first begins a new file."""
 

@@ -11,10 +11,12 @@ from twisted.internet.defer import Deferred, succeed
 from torfluxd.boundaries import Batch, Fate, Lease, Refusal, Spool, SpoolCounts
 from torfluxd.delivery.lending import (
     BATCH_OVERHEAD_BYTES,
+    LAST_POSITION,
     BorrowedBatch,
     DeadLetter,
     Kept,
     Tally,
+    joined,
     letters_for,
     size_bytes,
 )
@@ -35,11 +37,16 @@ class MemorySpool:
     :param limit_bytes: how much it holds, in lines and :data:`BATCH_OVERHEAD_BYTES` for each batch, the lent ones
         among them.
     :param dead_letter_limit_bytes: how much of what was refused it keeps beside that, counted alike.
+    :param lend_bytes: up to how many bytes of lines in a row, of one destination and interval, are lent as one; a batch
+        that exceeds this is lent alone, and so is each when it is 0.
     """
 
-    def __init__(self, limit_bytes: int, dead_letter_limit_bytes: int = DEAD_LETTER_LIMIT_BYTES) -> None:
+    def __init__(
+        self, limit_bytes: int, dead_letter_limit_bytes: int = DEAD_LETTER_LIMIT_BYTES, lend_bytes: int = 0
+    ) -> None:
         self._limit_bytes = limit_bytes
         self._dead_letter_limit_bytes = dead_letter_limit_bytes
+        self._lend_bytes = lend_bytes
         self._waiting: deque[Kept] = deque()
         self._lent_bytes = 0
         self._dead_letters: deque[DeadLetter] = deque()
@@ -71,14 +78,20 @@ class MemorySpool:
         self._waiting.append(kept)
         return succeed(None)
 
-    def lend(self) -> Deferred[Lease | None]:
-        """Borrow the oldest batch that is not lent, or None when there is none.
+    def lend(self, up_to: int = LAST_POSITION) -> Deferred[Lease | None]:
+        """Borrow the oldest batch that is not lent, or several in a row, or None when there is none.
 
+        :param up_to: lend nothing behind this position.
         :returns: a Deferred that has fired.
         """
-        if not self._waiting:
+        run: list[Kept] = []
+        room = self._lend_bytes + 1
+        while self._waiting and self._waiting[0].position <= up_to and (not run or _fits(run, self._waiting[0], room)):
+            run.append(self._waiting.popleft())
+            room -= len(run[-1].batch.lines) + 1
+        if not run:
             return succeed(None)
-        kept = self._waiting.popleft()
+        kept = joined(run)
         self._lent_bytes += kept.size_bytes
         return succeed(BorrowedBatch(self, kept))
 
@@ -104,6 +117,12 @@ class MemorySpool:
         self._dead_letter_bytes += size_bytes(letter.batch)
         while self._dead_letter_bytes > self._dead_letter_limit_bytes:
             self._dead_letter_bytes -= size_bytes(self._dead_letters.popleft().batch)
+
+
+def _fits(run: Sequence[Kept], following: Kept, room_bytes: int) -> bool:
+    """Whether a batch may be lent with those before it."""
+    first, one = run[0].batch, following.batch
+    return len(one.lines) < room_bytes and one.interval == first.interval and one.destination == first.destination
 
 
 _spool_type: type[Spool] = MemorySpool

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import field, frozen
 
 from torfluxd.boundaries import Batch, Destination, Fate, Refusal, SpoolCounts
-from torfluxd.delivery.lending import Kept
+from torfluxd.delivery.lending import LAST_POSITION, Kept
 from torfluxd.delivery.store import Sums
 from torfluxd.errors import SpoolError
 
@@ -54,8 +54,8 @@ class Bounds:
         if that is not enough. Else it refuses the new one, and never gives up what it has acknowledged.
     :ivar dead_letter_limit_bytes: how much of what was refused is kept beside that, counted alike.
     :ivar limit_destinations: for how many destinations something may be kept. A new one beyond that is refused.
-    :ivar lend_points: up to how many points of batches in a row, of one destination, are lent as one. A batch that
-        exceeds this or the next bound is lent alone; when either is 0, each is.
+    :ivar lend_points: up to how many points of batches in a row, of one destination and interval, are lent as one. A
+        batch that exceeds this or the next bound is lent alone; when either is 0, each is.
     :ivar lend_bytes: up to how many bytes of lines, the newlines that join them among that.
     :ivar reserve_bytes: how much room on the disk is kept beside that, so that a spool on a full disk can be emptied;
         nothing is put while there is not so much. See :data:`RESERVE_BYTES`.
@@ -92,9 +92,11 @@ class Lend:
     """A step: lend the oldest batch that is not lent, or several in a row.
 
     :ivar destination: of that destination alone; None for the oldest of all.
+    :ivar up_to: nothing behind this position.
     """
 
     destination: Destination | None = None
+    up_to: int = LAST_POSITION
 
 
 @frozen

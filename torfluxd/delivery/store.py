@@ -22,10 +22,7 @@ from torfluxd.delivery.damage import DamagedFileError
 from torfluxd.delivery.lending import BATCH_OVERHEAD_BYTES, DeadLetter, Kept
 from torfluxd.delivery.schema import SCHEMA, open_file
 
-__all__ = ["LAST_POSITION", "Buried", "Row", "Shelf", "Span", "Store", "Sums"]
-
-LAST_POSITION = 2**63 - 1
-"""The greatest position there can be, SQLite's greatest integer."""
+__all__ = ["Buried", "Row", "Shelf", "Span", "Store", "Sums"]
 
 _SUMS = "count(*), coalesce(sum(points), 0), coalesce(sum(length(lines)), 0)"
 
@@ -35,6 +32,10 @@ class Span(NamedTuple):
 
     first: int
     last: int
+
+    def up_to(self, position: int) -> Span:
+        """What of it is not behind a position, which may be nothing."""
+        return Span(self.first, min(self.last, position))
 
 
 @frozen(eq=False)
@@ -172,21 +173,22 @@ class Store:
     def insert(self, position: int, number: int, batch: Batch, put_at: float) -> None:
         """Write a batch that was put at that time, in seconds since 1970, for the destination of that number."""
         self._connection.execute(
-            "INSERT INTO batch (position, destination, points, put_at, checksum, lines) VALUES (?, ?, ?, ?, ?, ?)",
-            (position, number, batch.points, put_at, _checksum(batch), batch.lines),
+            "INSERT INTO batch (position, destination, points, put_at, checksum, lines, interval)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (position, number, batch.points, put_at, _checksum(batch), batch.lines, batch.interval),
         )
 
     def read(self, number: int, destination: Destination, span: Span, limit: int) -> Iterator[Row]:
         """Read batches of a destination, oldest first; nothing may be written before the last one was read."""
         rows = self._connection.execute(
-            "SELECT position, points, checksum, lines FROM batch INDEXED BY batch_destination"
+            "SELECT position, points, checksum, lines, interval FROM batch INDEXED BY batch_destination"
             " WHERE destination = ? AND position BETWEEN ? AND ? ORDER BY position LIMIT ?",
             (number, span.first, span.last, limit),
         )
         of_names = _names_checksum(destination)
-        for position, points, checksum, lines in rows:
+        for position, points, checksum, lines, interval in rows:
             sound = zlib.crc32(lines, of_names) == checksum
-            yield Row(Kept(position, Batch(destination, lines, points)), sound)
+            yield Row(Kept(position, Batch(destination, lines, points, interval)), sound)
 
     def next_position(self, number: int, position: int) -> int | None:
         """Where the oldest batch of a destination at or behind a position is, or None."""
