@@ -235,6 +235,9 @@ class Demo:
                 socks=endpoint,
                 reactor=self.reactor,
                 interval_seconds=INTERVAL_SECONDS,
+                # A real reporter's times are no finer than a minute: there would be no curve to see.
+                granularity_seconds=0,
+                empty_reports=False,
                 stop_seconds=1.0,
             )
             reporter.startService()

@@ -20,6 +20,7 @@ __all__ = [
     "Program",
     "client_tor",
     "curl",
+    "free_port",
     "start_gateway",
     "temporary_directory",
     "wait_until",
@@ -151,8 +152,7 @@ class LocalGateway(Program):
     """
 
     def __init__(self, cleanup: Cleanup, state: Path, influxdb: str, *options: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         listen = f"tcp:{self.port}:interface=127.0.0.1"
         command = [BIN / "torfluxd", "serve", "--tor", "none", "--listen", listen, "--influxdb", influxdb]
         super().__init__(cleanup, [*command, "--state-dir", state, *options], state.with_name(f"{state.name}.log"))
@@ -173,8 +173,7 @@ class ClientTor(Program):
     """
 
     def __init__(self, cleanup: Cleanup, directory: Path, socks: str | None = None) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         data = directory / "client-tor"
         data.mkdir(mode=0o700)
         self.control = data / "control"
@@ -195,6 +194,13 @@ class ClientTor(Program):
     def endpoint(self) -> str:
         """As Twisted takes it."""
         return f"tcp:127.0.0.1:{self.port}"
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nobody listens at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def client_tor(cleanup: Cleanup, directory: Path, socks: str | None = None) -> ClientTor:

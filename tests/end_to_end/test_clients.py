@@ -100,7 +100,9 @@ class WriteTests(ThroughTheOnionCase):
 
     async def test_the_reporter(self) -> None:
         """What an application records is stored, each point once, with its types."""
-        reporter = Reporter(self.gateway.url, "telemetry", socks=self.tor.endpoint, reactor=reactor)
+        reporter = Reporter(
+            self.gateway.url, "telemetry", socks=self.tor.endpoint, reactor=reactor, granularity_seconds=0
+        )
         reporter.startService()
         self.addCleanup(reporter.stopService)
         for number in range(100):

@@ -21,77 +21,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.onion.socks_proxy import ONION
-from tests.reporter.doubles import FakeGateway, FakeTor, cut, keep_waiting
+from tests.reporter.case import NOON, REFUSED, UNAVAILABLE, URL, ReporterCase
+from tests.reporter.doubles import cut, keep_waiting
 from torfluxd.errors import ClientKeyError, OnionAddressError, PointError, ReporterError, SettingsError, TorMissingError
 from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.client_keyfile import new_client_key_file
 from torfluxd.onion.key import OnionKey
+from torfluxd.reporter.privacy import branches
 from torfluxd.reporter.reporter import (
     MAX_REPORT_BYTES,
-    MAX_REPORT_POINTS,
     Reporter,
     ReporterStats,
     maybe_global_reactor,
 )
-
-URL = f"http://{ONION.hostname}"
-NOON = 1_700_000_000_000_000_000
-
-UNAVAILABLE = (503, {"Retry-After": "120"}, b"")
-REFUSED = (400, {"X-Influxdb-Error": "partial write"}, b"")
-
-
-def wait_ten_seconds(attempt: int) -> float:
-    """A backoff that is easy to follow."""
-    return 10.0
-
-
-class ReporterCase(SynchronousTestCase):
-    """A reporter, a tor and a gateway in memory. A report leaves in the middle of each minute."""
-
-    def setUp(self) -> None:
-        """Nothing is started yet."""
-        self.clock = Clock()
-        self.gateway = FakeGateway()
-        self.tor = FakeTor(self.clock, self.gateway)
-        self.reporter = self.reporter_for()
-
-    def reporter_for(self, **options: Any) -> Reporter:
-        """A reporter that uses the tor, with these options."""
-        usual: dict[str, Any] = {
-            "socks": self.tor,
-            "reactor": self.clock,
-            "now_ns": lambda: NOON + int(self.clock.seconds() * 1e9),
-            "chance": lambda: 0.5,
-            "backoff": wait_ten_seconds,
-        }
-        return Reporter(URL, "telemetry", **{**usual, **options})
-
-    def record(self, *values: int) -> None:
-        """Record one point for each value."""
-        for value in values:
-            self.reporter.record("m", {"f": value})
-
-    def advance(self, seconds: float) -> None:
-        """Time passes, and bytes flow."""
-        self.clock.advance(seconds)
-        self.tor.pump()
-
-    def stop(self, reporter: Reporter | None = None) -> Deferred[None]:
-        """Stop it; bytes flow."""
-        stopped = (reporter or self.reporter).stopService()
-        self.tor.pump()
-        return stopped
-
-    def flush(self, deadline_seconds: float = 60) -> Deferred[bool]:
-        """Flush; bytes flow."""
-        flushed = self.reporter.flush(deadline_seconds)
-        self.tor.pump()
-        return flushed
-
-    def values_arrived(self) -> list[list[str]]:
-        """The field values of each write that was stored."""
-        return [[line.split()[1] for line in lines] for lines in self.gateway.arrived]
 
 
 class ReportTests(ReporterCase):
@@ -114,9 +56,9 @@ class ReportTests(ReporterCase):
         self.reporter.startService()
         self.reporter.record("load", {"one": 0.5}, {"kind": "db"})
         self.record(1, 2)
-        self.advance(29.9)
+        self.depart(seconds_before=0.1)
         self.assertEqual(self.gateway.requests, [])
-        self.advance(0.1)
+        self.advance(0.2)
         self.assertEqual(
             self.gateway.arrived, [[f"load,kind=db one=0.5 {NOON}", f"m f=1i {NOON + 1}", f"m f=2i {NOON + 2}"]]
         )
@@ -127,7 +69,7 @@ class ReportTests(ReporterCase):
         self.reporter = self.reporter_for(retention_policy="a week")
         self.reporter.startService()
         self.record(1)
-        self.advance(30)
+        self.depart()
         [(method, uri, headers)] = self.gateway.requests
         self.assertEqual(method, b"POST")
         self.assertEqual(uri, b"/write?db=telemetry&rp=a%20week&precision=ns")
@@ -138,7 +80,7 @@ class ReportTests(ReporterCase):
         """A point keeps the time that the application gives it."""
         self.reporter.startService()
         self.reporter.record("m", {"f": 1}, time_ns=5)
-        self.advance(30)
+        self.depart()
         self.assertEqual(self.gateway.arrived, [["m f=1i 5"]])
 
     def test_every_interval(self) -> None:
@@ -146,8 +88,8 @@ class ReportTests(ReporterCase):
         self.reporter.startService()
         for value in (1, 2):
             self.record(value)
-            self.advance(60)
-        self.advance(60)
+            self.depart()
+        self.depart()
         self.assertEqual(self.values_arrived(), [["f=1i"], ["f=2i"]])
 
     def test_circuits(self) -> None:
@@ -155,7 +97,7 @@ class ReportTests(ReporterCase):
         self.reporter.startService()
         for value in range(50):
             self.record(value)
-            self.advance(60)
+            self.depart()
         self.assertEqual(len(self.gateway.arrived), 50)
         self.assertEqual(len(set(self.tor.circuits)), 50)
 
@@ -163,33 +105,20 @@ class ReportTests(ReporterCase):
         """What is recorded before the start leaves with the first report."""
         self.record(1)
         self.reporter.startService()
-        self.advance(30)
+        self.depart()
         self.assertEqual(self.values_arrived(), [["f=1i"]])
 
-    def test_many_points(self) -> None:
-        """Points beyond what one report holds leave in further reports, at the same moment and in order."""
+    def test_large(self) -> None:
+        """What one report cannot hold leaves in further ones, in order, with a gap between them."""
         self.reporter.startService()
-        self.record(*range(MAX_REPORT_POINTS + 1))
-        self.assertEqual(self.gateway.requests, [])
-        self.advance(30)
-        self.assertEqual([len(lines) for lines in self.gateway.arrived], [MAX_REPORT_POINTS, 1])
-
-    def test_large_points(self) -> None:
-        """No report is larger than it may be."""
-        self.reporter.startService()
-        for _ in range(3):
-            self.reporter.record("m", {"f": "x" * (MAX_REPORT_BYTES // 2 - 100)})
-        self.advance(30)
-        self.assertEqual([len(lines) for lines in self.gateway.arrived], [2, 1])
-
-    def test_room_is_new_each_time(self) -> None:
-        """What left with one report takes no room in the next."""
-        self.reporter.startService()
-        for sizes in [(0.7,), (0.2, 0.2)]:
-            for size in sizes:
-                self.reporter.record("m", {"f": "x" * int(size * MAX_REPORT_BYTES)})
-            self.advance(60)
-        self.assertEqual([len(lines) for lines in self.gateway.arrived], [1, 2])
+        for number in range(12):
+            self.reporter.record("m", {"f": "x" * 50_000, "n": number})
+        self.depart()
+        self.assertEqual([len(lines) for lines in self.gateway.arrived], [5])
+        for _ in range(2):
+            self.advance(25)
+        numbers = [[int(line.split("n=")[1].split("i")[0]) for line in lines] for lines in self.gateway.arrived]
+        self.assertEqual(numbers, [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]])
 
     def test_agent_of_ones_own(self) -> None:
         """An application can bring its own way to the onion service, as tests do."""
@@ -197,7 +126,8 @@ class ReportTests(ReporterCase):
         reporter = self.reporter_for(socks=None, agent=agent)
         reporter.startService()
         reporter.record("m", {"f": 1})
-        self.clock.advance(30)
+        self.clock.advance(60)
+        self.clock.advance(60)
         agent.flush()
         self.assertEqual(self.values_arrived(), [["f=1i"]])
         self.successResultOf(reporter.stopService())
@@ -213,7 +143,7 @@ class RecordTests(ReporterCase):
             self.assertRaises(PointError, self.reporter.record, measurement, fields)
         self.assertRaises(PointError, self.reporter.record, "m", {"f": "x" * MAX_REPORT_BYTES})
         self.reporter.startService()
-        self.advance(30)
+        self.depart()
         self.assertEqual(self.values_arrived(), [["f=1i"]])
         self.assertEqual(self.reporter.stats.recorded, 1)
 
@@ -241,7 +171,7 @@ class RecordTests(ReporterCase):
         self.assertTrue(self.successResultOf(self.flush()))
         arrived = [int(line.split("n=")[1].split("i")[0]) for lines in self.gateway.arrived for line in lines]
         self.assertEqual(arrived, list(range(3000 - self.reporter.stats.delivered, 3000)))
-        self.assertGreater(len(arrived) * len(text), 2 * MAX_REPORT_BYTES)
+        self.assertGreater(len(arrived) * len(text), 1.5 * MAX_REPORT_BYTES)
 
 
 class OutageTests(ReporterCase):
@@ -256,7 +186,7 @@ class OutageTests(ReporterCase):
     def test_tor_is_down(self) -> None:
         """While tor's SOCKS port refuses, the report waits; it arrives once, soon after tor is there."""
         self.tor.is_up = False
-        self.advance(30)
+        self.depart()
         self.tor.is_up = True
         self.assertEqual(self.gateway.requests, [])
         self.advance(10)
@@ -266,7 +196,7 @@ class OutageTests(ReporterCase):
         """Every way in which tor can refuse a stream means a later attempt."""
         self.tor.codes = [1, 2, 3, 4, 5, 6, 7, 8, *range(0xF0, 0xF8), 0x99]
         attempts = len(self.tor.codes)
-        self.advance(30)
+        self.depart()
         for _ in range(attempts):
             self.assertEqual(self.gateway.requests, [])
             self.advance(10)
@@ -276,7 +206,7 @@ class OutageTests(ReporterCase):
     def test_unavailable(self) -> None:
         """A gateway that answers 503 gets the same points again, but not before the time it asked for."""
         self.gateway.answers = [UNAVAILABLE]
-        self.advance(30)
+        self.depart()
         self.advance(119)
         self.assertEqual(len(self.gateway.requests), 1)
         self.advance(11)
@@ -285,9 +215,9 @@ class OutageTests(ReporterCase):
     def test_refused(self) -> None:
         """Points that InfluxDB refuses for their content are not sent again, and are counted; later ones arrive."""
         self.gateway.answers = [REFUSED]
-        self.advance(30)
+        self.depart()
         self.record(2)
-        self.advance(60)
+        self.depart()
         self.assertEqual(self.values_arrived(), [["f=2i"]])
         self.assertEqual(self.reporter.stats, ReporterStats(recorded=2, pending=0, delivered=1, rejected=1, dropped=0))
 
@@ -296,14 +226,14 @@ class OutageTests(ReporterCase):
         once.
         """
         self.gateway.answers = [cut]
-        self.advance(30)
+        self.depart()
         self.advance(10)
         self.assertEqual(self.gateway.arrived, [[f"m f=1i {NOON}"]])
 
     def test_no_answer(self) -> None:
         """A gateway that never answers does not stop the reporter: the report is given up in time, and sent again."""
         self.gateway.answers = [keep_waiting]
-        self.advance(30)
+        self.depart()
         for _ in range(30):
             self.advance(10)
         self.assertEqual(self.values_arrived()[0], ["f=1i"])
@@ -315,7 +245,7 @@ class OutageTests(ReporterCase):
             (200, {"Set-Cookie": "id=1"}, b""),
             (500, {}, b"x" * 1_000_000),
         ]
-        self.advance(30)
+        self.depart()
         for _ in range(3):
             self.assertEqual(self.reporter.stats.delivered, 0)
             self.advance(10)
@@ -445,8 +375,8 @@ class StopTests(ReporterCase):
         self.record(2)
         self.tor.is_up = True
         self.reporter.startService()
-        self.advance(60)
-        self.assertEqual(self.values_arrived(), [["f=1i"], ["f=2i"]])
+        self.depart()
+        self.assertEqual(self.values_arrived(), [["f=1i", "f=2i"]])
 
     def test_restart_meanwhile(self) -> None:
         """Started again before the stop is done, the reporter goes on."""
@@ -459,15 +389,16 @@ class StopTests(ReporterCase):
         self.successResultOf(stopped)
         self.record(2)
         self.assertEqual(self.values_arrived(), [])
-        for _ in range(6):
+        for _ in range(12):
             self.advance(10)
-        self.assertEqual(self.values_arrived(), [["f=1i"], ["f=2i"]])
+        self.assertEqual(self.values_arrived(), [["f=1i", "f=2i"]])
 
     def test_started_twice(self) -> None:
         """A second start changes nothing."""
         self.reporter.startService()
+        calls = self.clock.getDelayedCalls()
         self.reporter.startService()
-        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), calls)
 
 
 class LaunchedTor:
@@ -507,7 +438,7 @@ class TorTests(ReporterCase):
         self.assertEqual(source.calls, [])
         self.reporter.startService()
         self.record(1)
-        self.advance(30)
+        self.depart()
         self.assertEqual((source.calls, self.gateway.requests), (["start"], []))
         source.result.callback(self.tor)
         self.tor.pump()
@@ -535,7 +466,7 @@ class TorTests(ReporterCase):
         self.reporter.startService()
         self.record(1)
         with capturedLogs() as events:
-            self.advance(30)
+            self.depart()
             source.result = fail(TorMissingError("install tor"))
             self.advance(10)
         warnings = [event for event in events if event["log_level"] is LogLevel.warn]
@@ -588,11 +519,12 @@ class PrivateOnionTests(ReporterCase):
         """When the gateway is private and tor has no key for it, or a wrong one, the log names the cure."""
         for code, words in ((0xF4, "holds no key for it"), (0xF5, "does not let in the key")):
             self.tor.codes.append(code)
+            self.moments = next(branches(lambda: 0.5))
             reporter = self.reporter_for()
             reporter.startService()
             reporter.record("m", {"f": 1})
             with capturedLogs() as events:
-                self.advance(30)
+                self.depart()
             (reason,) = (event["reason"] for event in events if event["log_level"] is LogLevel.warn)
             self.assertIn(words, reason)
             self.assertIn("ClientOnionAuthDir", reason)
