@@ -229,6 +229,26 @@ class LoopTests(ProcessCase):
             """)
         self.assertEqual(self.left(), {"spool-0": ["f=1i"]})
 
+    def test_cancelled_flush(self) -> None:
+        """Whoever gives up a flush, or an awaited point, changes nothing for what is being written to the disk."""
+        self.run_program("""
+            from twisted.internet.defer import Deferred
+            from twisted.internet.task import react
+            from torfluxd import Reporter
+
+            async def main(reactor):
+                async with Reporter(URL, "telemetry", stop_seconds=0.1, **options) as reporter:
+                    for number in range(20):
+                        commit = reporter.record("m", {"f": number})
+                        for waiting in (reporter.flush(), commit.as_deferred()):
+                            waiting.addErrback(lambda failure: None)
+                            waiting.cancel()
+                        assert await commit
+
+            react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+            """)
+        self.assertEqual(self.left(), {"spool-0": sorted(f"f={number}i" for number in range(20))})
+
     def test_threads(self) -> None:
         """From eight threads at once nothing is lost, and nothing comes twice."""
         self.run_program("""

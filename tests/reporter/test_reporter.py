@@ -27,6 +27,7 @@ from torfluxd.errors import ClientKeyError, OnionAddressError, PointError, Repor
 from torfluxd.onion.client_key import PrivateLine
 from torfluxd.onion.client_keyfile import new_client_key_file
 from torfluxd.onion.key import OnionKey
+from torfluxd.reporter.commit import Commit
 from torfluxd.reporter.privacy import branches
 from torfluxd.reporter.reporter import (
     MAX_REPORT_BYTES,
@@ -133,6 +134,15 @@ class ReportTests(ReporterCase):
         self.successResultOf(reporter.stopService())
 
 
+class OwnReporter(Reporter):
+    """An application's own."""
+
+    def record(self, *arguments: Any, **options: Any) -> Commit:
+        """Record twice."""
+        super().record(*arguments, **options)
+        return super().record(*arguments, **options)
+
+
 class RecordTests(ReporterCase):
     """`record` itself."""
 
@@ -146,6 +156,12 @@ class RecordTests(ReporterCase):
         self.depart()
         self.assertEqual(self.values_arrived(), [["f=1i"]])
         self.assertEqual(self.reporter.stats.recorded, 1)
+
+    def test_own_record(self) -> None:
+        """An application may have a reporter of its own make."""
+        reporter = OwnReporter(URL, "telemetry", socks=self.tor)
+        reporter.record("m", {"f": 1})
+        self.assertEqual(reporter.stats.recorded, 2)
 
     def test_never_raises_otherwise(self) -> None:
         """Whatever is broken between here and the gateway, recording works."""

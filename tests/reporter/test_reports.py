@@ -8,6 +8,7 @@ from random import Random
 
 from tests.reporter.case import NOON, UNAVAILABLE, ReporterCase
 from tests.reporter.doubles import cut
+from torfluxd.boundaries import Destination
 from torfluxd.reporter.privacy import PADDED_SIZES
 from torfluxd.reporter.reporter import MAX_REPORT_BYTES, Reporter
 from torfluxd.reporter.stock import KEPT_EMPTY_REPORTS
@@ -202,6 +203,41 @@ class ScheduleTests(ReporterCase):
             self.assertGreater(len(schedule), 25)
             for events in ([3.0], [100.5, 101.0, 640.0], busy):
                 self.assertEqual(self.schedule_of(events, answers), schedule)
+
+
+class DestinationTests(ReporterCase):
+    """Lines that others have written, for several destinations."""
+
+    def test_apart(self) -> None:
+        """What goes to different destinations leaves in different reports, each to where it shall go."""
+        self.reporter.startService()
+        other = Destination("other", "a week")
+        commit = self.reporter.record_lines(b"m f=1i 1\nm f=2i 2", other).as_deferred()
+        self.record(3)
+        self.reporter.record_lines(b"m f=4i 4", other)
+        self.assertTrue(self.successResultOf(self.flush()))
+        self.assertTrue(self.successResultOf(commit))
+        self.assertEqual(sorted(self.values()), ["f=1i", "f=2i", "f=3i", "f=4i"])
+        self.assertEqual(
+            {uri for _, uri, _ in self.gateway.requests},
+            {b"/write?db=telemetry&precision=ns", b"/write?db=other&rp=a%20week&precision=ns"},
+        )
+
+
+class TroubleTests(ReporterCase):
+    """What an application can show to who asks why nothing arrives."""
+
+    def test_trouble(self) -> None:
+        """It is why the last report did not get through, and nothing once one does."""
+        self.assertEqual(self.reporter.trouble, "")
+        self.tor.is_up = False
+        self.reporter.startService()
+        self.record(1)
+        self.depart()
+        self.assertIn("SOCKS", self.reporter.trouble)
+        self.tor.is_up = True
+        self.advance(10)
+        self.assertEqual((self.values(), self.reporter.trouble), (["f=1i"], ""))
 
 
 class InstrumentTests(ReporterCase):

@@ -7,9 +7,13 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError
 from twisted.logger import capturedLogs
 
-from tests.reporter.case import REFUSED, ReporterCase
+from tests.reporter.case import REFUSED, UNAVAILABLE, ReporterCase
+from tests.reporter.doubles import cut, keep_waiting
 from torfluxd.delivery.schema import SCHEMA, SPOOL_FILE, open_file
 from torfluxd.errors import SpoolBrokenError
 from torfluxd.reporter.claims import claim_free
@@ -254,6 +258,79 @@ class SharedTests(SpooledCase):
         self.minutes(3)
         self.assertEqual(claim.spool_file.read_bytes(), before)
         self.assertEqual(self.parts(), ["spool-0", "spool-1"])
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("record"), st.integers(min_value=1, max_value=5)),
+        st.tuples(st.sampled_from(["flush", "advance"]), st.sampled_from([0.0, 1.0, 10.0, 60.0])),
+        st.tuples(st.just("answer"), st.sampled_from([UNAVAILABLE, cut, keep_waiting])),
+        st.tuples(st.sampled_from(["kill", "stop", "one more", "tor up", "tor down"]), st.none()),
+    ),
+    max_size=25,
+)
+
+
+class RandomLifeTests(SpooledCase):
+    """Processes to which anything may happen, with one state directory."""
+
+    def step(self, name: str, value: Any) -> None:
+        """Do one thing."""
+        reporter = self.lives[-1]
+        if name == "record":
+            for _ in range(value):
+                self.number += 1
+                commit = reporter.record("m", {"f": self.number})
+                commit.as_deferred().addCallback(self.note, f"f={self.number}i")
+        elif name == "advance":
+            self.advance(value)
+        elif name == "answer":
+            self.gateway.answers.append(value)
+        elif name.startswith("tor"):
+            self.tor.is_up = name == "tor up"
+        elif name == "flush":
+            reporter.flush(value).addErrback(lambda failure: failure.trap(CancelledError))
+            self.tor.pump()
+        else:
+            self.end(name, reporter)
+
+    def note(self, kept: bool, value: str) -> None:
+        """A commit is confirmed."""
+        if kept:
+            self.kept.append(value)
+
+    def end(self, how: str, reporter: Reporter) -> None:
+        """A process ends, or goes on beside the next."""
+        if how == "kill":
+            self.kill(reporter)
+        elif how == "stop":
+            self.stop(reporter)
+            self.advance(6)
+        self.lives.append(self.reporter_for())
+        self.lives[-1].startService()
+
+    @settings(deadline=None, max_examples=60)
+    @given(steps=STEPS)
+    def test_random_life(self, steps: list[tuple[str, Any]]) -> None:
+        """Whatever happens, in the end everything arrived that was confirmed, and nothing with two times."""
+        self.setUp()
+        self.number = 0
+        self.kept: list[str] = []
+        self.lives = [self.reporter_for()]
+        self.lives[0].startService()
+        for name, value in steps:
+            self.step(name, value)
+        self.tor.is_up = True
+        self.gateway.answers.clear()
+        for _ in range(80):
+            self.advance(10)
+        self.assertEqual(self.lives[-1].stats.pending, 0)
+        arrived = {line for lines in self.gateway.arrived for line in lines}
+        values = [line.split()[1] for line in arrived]
+        self.assertEqual(len(values), len(set(values)))
+        self.assertEqual(set(self.kept) - set(values), set())
+        for reporter in self.lives:
+            self.kill(reporter)
 
 
 class TroubleTests(SpooledCase):

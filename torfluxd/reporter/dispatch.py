@@ -6,9 +6,9 @@ a random moment of the next one. What could not leave then follows, report by re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
@@ -219,15 +219,21 @@ class Dispatch:
         if self._home is not None:
             Deferred.fromCoroutine(self._home.adopt()).addErrback(_log_failure)
 
-    async def _in_turn(self, do: Callable[[], Awaitable[T]]) -> T:
-        await self._turn.acquire()
-        try:
-            return await do()
-        finally:
-            self._turn.release()
+    def _in_turn(self, do: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+        """Do it when what was begun before is done. Whoever waits for it may go away: it is done all the same."""
+        told: Deferred[T] = Deferred()
 
-    def _do(self, what: Callable[[], Awaitable[None]]) -> None:
-        Deferred.fromCoroutine(self._in_turn(what)).addErrback(_log_failure)
+        def tell(outcome: T | Failure) -> None:
+            if not told.called:
+                told.callback(outcome)
+            elif isinstance(outcome, Failure):
+                _log_failure(outcome)
+
+        self._turn.run(lambda: Deferred.fromCoroutine(do())).addBoth(tell)
+        return told
+
+    def _do(self, what: Callable[[], Coroutine[Deferred[Any], Any, None]]) -> None:
+        self._in_turn(what).addErrback(_log_failure)
 
     # Timers.
 
