@@ -41,7 +41,7 @@ class RoutesCase(SynchronousTestCase):
         upstream = HttpUpstream(AgentPoster(self.far.agent, self.far.url, self.far.reactor))
         writes = Writes(Safekeeping(upstream, Homes(), complaints), self.far.reactor)
         pass_through = HttpPassThrough(self.far.agent, self.far.url, self.far.reactor)
-        self.routes = Routes(Policy(self.expose), writes, pass_through, complaints, self.canary_target)
+        self.routes = Routes(Policy(self.expose), writes, pass_through, complaints, canary_target=self.canary_target)
 
     def plan(self, method: bytes, target: bytes, *headers: Header) -> Plan:
         """What is to be done with a request."""
