@@ -37,6 +37,7 @@ __all__ = [
     "MAX_KEY_BYTES",
     "MAX_TIME_NS",
     "MAX_UNSIGNED",
+    "MIN_INTEGER",
     "MIN_TIME_NS",
     "FieldValue",
     "Point",

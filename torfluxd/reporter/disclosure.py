@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from torfluxd.influx.line import MAX_UNSIGNED, field_text
+from torfluxd.influx.line import MAX_INTEGER, MAX_UNSIGNED, MIN_INTEGER, field_text
 from torfluxd.influx.pieces import FieldKind
 from torfluxd.reporter.chance import Chance
 from torfluxd.reporter.noise import randomised, rounded, rounded_integer
@@ -247,7 +247,15 @@ def _unsigned_text(value: Any, kept: FieldType, called: str) -> str | None:
 
 
 def _rounded(value: Integral, kept: FieldType) -> int:
-    return int(value) if kept.round is None else rounded_integer(int(value), int(kept.round))
+    number = int(value)
+    if kept.round is None:
+        return number
+    step = int(kept.round)
+    nearest = rounded_integer(number, step)
+    most = MAX_UNSIGNED if kept.kind == "unsigned" else MAX_INTEGER
+    if nearest > most >= number:
+        return nearest - step
+    return nearest + step if nearest < MIN_INTEGER <= number else nearest
 
 
 def _boolean_text(value: Any, kept: FieldType, called: str) -> str | None:

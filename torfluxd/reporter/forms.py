@@ -31,6 +31,10 @@ not stay in memory, and too many. A program has tens of forms, times the values 
 PLANS_KEPT: Final = 256
 """How many sets of names are remembered. A program has tens; one that makes up names without end does not grow."""
 
+LESSONS: Final = 3
+"""How often a form learns that its values have other types than before, such as a gauge that began with 0 and went on
+with 0.5. One that changes all the time takes the long way."""
+
 FormKey = tuple[str | tuple[str, str], ...]
 """What tells a form from others: the measurement, the tags, the names of the fields."""
 
@@ -61,12 +65,16 @@ class _Form:
     :ivar origin: measurement and tags as they were given, which tells the series from others.
     :ivar series: how the lines begin; None where chance has a part in it.
     :ivar given: the times of points whose time was given; None for a form that has not come again yet.
+    :ivar types: of the values for which there is a quick way, or was none to be found.
+    :ivar lessons: how often another one may still be looked for.
     """
 
     plan: _Plan
     origin: str
     series: str | None
     given: Given | None = None
+    types: tuple[type, ...] = ()
+    lessons: int = LESSONS
 
 
 class Forms:
@@ -114,6 +122,8 @@ class Forms:
         if form is None:
             fields, tags = _copied("fields", fields), _copied("tags", tags)
             form = self._new_form(measurement, fields, tags)
+        elif form.lessons and (*map(type, fields.values()),) != form.types:
+            self._learn_quick(form, measurement, fields, tags)
         values = self._values(form.plan, fields)
         if not values:
             return None
@@ -184,10 +194,12 @@ class Forms:
             seen.clear()
         seen.add(hash(key))
         if len(seen) == number:
-            self._learn(key, form, measurement, fields)
+            self._learn(key, form, measurement, fields, tags)
         return form
 
-    def _learn(self, key: FormKey, form: _Form, measurement: str, fields: Mapping[str, FieldValue]) -> None:
+    def _learn(
+        self, key: FormKey, form: _Form, measurement: str, fields: Mapping[str, FieldValue], tags: Mapping[str, str]
+    ) -> None:
         """Remember a form that has come again."""
         if len(form.origin) + sum(map(len, fields)) > MAX_FORM_CHARACTERS:
             return
@@ -195,9 +207,17 @@ class Forms:
             self.forget()
         self._known[key] = form
         form.given = self._times.of_series(form.origin.encode("utf-8"))
+        self._learn_quick(form, measurement, fields, tags)
+
+    def _learn_quick(
+        self, form: _Form, measurement: str, fields: Mapping[str, FieldValue], tags: Mapping[str, str]
+    ) -> None:
+        """Look for a quick way for values of such types."""
+        form.lessons -= 1
+        form.types = (*map(type, fields.values()),)
         write = self._quick_writer(form, measurement, fields)
-        if write is not None:
-            self.quick[key] = (write, form.given)
+        if write is not None and form.given is not None:
+            self.quick[(measurement, *tags.items(), *fields)] = (write, form.given)
 
     def _quick_writer(self, form: _Form, measurement: str, fields: Mapping[str, FieldValue]) -> QuickWriter | None:
         slots = form.plan.slots

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from torfluxd.reporter.chance import Chance, drawn_bytes
@@ -44,8 +44,9 @@ LEAST_GRANULARITY_NS: Final = 1_000_000
 """What is finer than a millisecond hides nothing."""
 
 BLOCK_POINTS: Final = 256
-"""How many times are dealt together. Among so many points nobody can tell from the times which came first; of a
-reporter that records more in a granularity, it may be told of blocks of so many which came first."""
+"""How many times are dealt together, at least, and less than twice as many. Among so many points nobody can tell from
+the times which came first; of a reporter that records more in a granularity, it may be told of blocks of so many which
+came first."""
 
 SECRET_BYTES: Final = 16
 """Of what the times of a granularity are dealt with: as much as nobody can guess."""
@@ -57,8 +58,6 @@ BEFORE_ALL_NS: Final = -(2**63)
 
 LANE_BYTES: Final = 8
 """For each of the numbers that are added at once: a time has 63 bits."""
-
-_CELLS: Final = range(BLOCK_POINTS)
 
 
 def unique_stamps(now_ns: Callable[[], int]) -> Stamp:
@@ -104,10 +103,11 @@ class ExactTimes:
 class CoarseTimes:
     """Times that say in which granularity something happened, and no more.
 
-    A granularity is parted into cells. For each block of `BLOCK_POINTS` points the cells are shuffled: each point gets
-    a cell, and in it a place that goes round all places of the cell, from a start and in steps that are the cell's own
-    secret. So times do not repeat before there are as many as the granularity has nanoseconds, by half at least, and
-    nothing is remembered of those that were given.
+    A granularity is parted into cells, some hundreds, whose width is a power of two. For each block of as many points
+    the cells are shuffled: each point gets a cell, and in it a place that goes round all places of the cell, from a
+    start and in odd steps that are the cell's own secret. So times do not repeat before there are as many as the
+    granularity has nanoseconds, but for what is left over at its end, and nothing is remembered of those that there
+    were.
 
     :param granularity_ns: at least `LEAST_GRANULARITY_NS`.
     :param now_ns: the wall clock. When it is set back over a boundary, by a second or more, times of that granularity
@@ -122,15 +122,15 @@ class CoarseTimes:
         self._now_ns = now_ns
         self._chance = chance
         self._key = key
-        self._cell_ns = granularity_ns // BLOCK_POINTS
-        # The largest power of two within a cell: steps of any odd width go round all of it.
-        mask = (1 << (self._cell_ns.bit_length() - 1)) - 1
-        self._masks = _lanes(array("Q", [mask] * BLOCK_POINTS).tobytes())
+        self._width_ns = 1 << ((granularity_ns // BLOCK_POINTS).bit_length() - 1)
+        self._cells = range(granularity_ns // self._width_ns)
+        self._masks = _lanes([self._width_ns - 1] * len(self._cells))
+        self._ones = _lanes([1] * len(self._cells))
         self._from = self._until = 0
         self._dealt: list[int] = []
         self._blocks = 0
         self._secret = b""
-        self._cells = self._places = self._steps = 0
+        self._starts = self._places = self._steps = 0
 
     def now(self) -> int:
         """A time for a point that is recorded now."""
@@ -166,32 +166,33 @@ class CoarseTimes:
         self._dealt = []
         self._blocks = 0
         self._secret = drawn_bytes(self._chance, SECRET_BYTES)
-        self._cells = _lanes(array("Q", range(start, start + self._cell_ns * BLOCK_POINTS, self._cell_ns)).tobytes())
-        self._places = _lanes(self._random_bytes(b"places")) & self._masks
-        self._steps = _lanes(self._random_bytes(b"steps")) & self._masks | _ONES
+        self._starts = _lanes([start + cell * self._width_ns for cell in self._cells])
+        self._places = _lanes(self._random(b"places")) & self._masks
+        self._steps = _lanes(self._random(b"steps")) & self._masks | self._ones
 
     def _deal(self) -> None:
         """One time out of each cell."""
         if self._blocks:
             self._places = self._places + self._steps & self._masks
-        times = array("Q", (self._places + self._cells).to_bytes(LANE_BYTES * BLOCK_POINTS, sys.byteorder)).tolist()
-        order = array("Q", self._random_bytes(b"block %d" % self._blocks)).tolist()
-        self._dealt = [times[cell] for cell in sorted(_CELLS, key=order.__getitem__)]
+        times = _numbers((self._starts + self._places).to_bytes(LANE_BYTES * len(self._cells), sys.byteorder))
+        order = self._random(b"block %d" % self._blocks)
+        self._dealt = [times[cell] for cell in sorted(self._cells, key=order.__getitem__)]
         self._blocks += 1
 
-    def _random_bytes(self, what: bytes) -> bytes:
+    def _random(self, what: bytes) -> list[int]:
         """A number for each cell, from the secret."""
-        return hashlib.shake_128(self._secret + what).digest(LANE_BYTES * BLOCK_POINTS)
+        return _numbers(hashlib.shake_128(self._secret + what).digest(LANE_BYTES * len(self._cells)))
 
 
-def _lanes(numbers: bytes) -> int:
-    """One integer out of as many numbers as there are cells, so that a sum is a sum of all of them at once. None of
-    them has so many bits that it would reach into the next one.
+def _numbers(lanes: bytes) -> list[int]:
+    return array("Q", lanes).tolist()
+
+
+def _lanes(numbers: Sequence[int]) -> int:
+    """One integer out of a number for each cell, so that a sum is a sum of all of them at once. None of them has so
+    many bits that it would reach into the next one.
     """
-    return int.from_bytes(numbers, sys.byteorder)
-
-
-_ONES: Final = _lanes(array("Q", [1] * BLOCK_POINTS).tobytes())
+    return int.from_bytes(array("Q", numbers).tobytes(), sys.byteorder)
 
 
 def _as_given(time_ns: int) -> int:
