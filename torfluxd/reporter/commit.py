@@ -68,7 +68,7 @@ class Commit:
                 all_of_them.resolve(errors[0] if errors else all(outcomes))
 
         for commit in commits:
-            commit._join(hear)
+            commit.when_resolved(hear)
         return all_of_them
 
     @property
@@ -104,7 +104,7 @@ class Commit:
             else:
                 waiting.callback(outcome)
 
-        self._join(hear)
+        self.when_resolved(hear)
         return waiting
 
     def __await__(self) -> Generator[Any, Any, bool]:
@@ -140,10 +140,11 @@ class Commit:
                 loop.call_soon_threadsafe(settle, outcome)
 
         future.add_done_callback(lambda _: self._leave(hear))
-        self._join(hear)
+        self.when_resolved(hear)
         return future
 
-    def _join(self, hear: _Hear) -> None:
+    def when_resolved(self, hear: Callable[[Outcome], None]) -> None:
+        """Call this when it is resolved, in that thread; at once if it is."""
         with self._lock:
             outcome = self._outcome
             if outcome is None:

@@ -7,7 +7,8 @@ gather in groups; a group is sealed when it is large enough, and all are taken a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from random import SystemRandom
 from threading import RLock
 from typing import Final, TypeVar
@@ -16,7 +17,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from torfluxd.boundaries import Batch, Destination
-from torfluxd.influx.line import MAX_TIME_NS, FieldValue
+from torfluxd.influx.line import MAX_TIME_NS, FieldValue, Point, encode_point
 from torfluxd.reporter.chance import Chance
 from torfluxd.reporter.commit import Commit
 from torfluxd.reporter.disclosure import Disclosure, plain_personal_name
@@ -34,6 +35,9 @@ FORMS_KEPT: Final = 1024
 MAX_FORM_CHARACTERS: Final = 1024
 """How many forms are remembered, and how long their names and tags are at most. A program has tens of them, times the
 values of its tags; one that makes up values without end is slower for it, and does not grow."""
+
+ASIDE_POINTS: Final = 1000
+"""How many points are put aside until the next time that lines are taken: a second's worth of signals."""
 
 SURE_TIME_NS: Final = MAX_TIME_NS - MAX_GRANULARITY_NS
 """Earlier times are such that InfluxDB can store, and are so when they have been made coarse."""
@@ -128,8 +132,8 @@ class Recorder:
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = RLock()  # one that a signal handler does not wait for
-        self._acquire, self._release = self._lock.acquire, self._lock.release
+        self._lock = RLock()
+        self._busy = False
         rules = self._rules
         self._times = rules.times(self._now_ns, self._chance)
         self._now = self._times.now
@@ -152,6 +156,7 @@ class Recorder:
         self._sizes: dict[Commit, int] = {}
         self._held_bytes = 0
         self._is_awake = self._is_hurried = False
+        self._aside: deque[tuple[Point, Commit]] = deque()
 
     def _new_group(self, destination: Destination) -> _Group:
         return _Group(destination, Commit(self._committed))
@@ -180,17 +185,15 @@ class Recorder:
             write, given = None, None  # nothing is done in here: the error holds values, and no other is to lead to it
         if write is None or given is None or (time_ns is not None and not _is_sure_time(time_ns)):
             return self._record_otherwise(None, measurement, fields, tags, time_ns)
-        lock = self._lock
-        lock.acquire()  # `with` takes twice as long
-        try:
+        with self._lock:
             line = write(fields, self._now() if time_ns is None else given(time_ns))
             group = self._group
             if line is not None and (room := group.room_bytes - len(line) - 1) >= 0:
                 group.room_bytes = room
+                # A signal handler comes in after a call, if at all, and may record, too: so none is between these two.
+                commit = group.commit
                 group.lines.append(line)
-                return group.commit
-        finally:
-            lock.release()
+                return commit
         return self._record_otherwise(line, measurement, fields, tags, time_ns)
 
     def record_lines(self, lines: bytes, destination: Destination | None = None) -> Commit:
@@ -206,10 +209,10 @@ class Recorder:
         """
         destination = destination or self._destination
         commits: dict[Commit, None] = {}
-        with self._lock:
+        with self._alone():
             now_ns = self._times.now()
         for line in lines.split(b"\n"):
-            with self._lock:
+            with self._alone():
                 if not self._allowed:
                     return self._withheld
                 settled = self._given.settle(line, now_ns)
@@ -225,7 +228,8 @@ class Recorder:
 
         :returns: in the order in which it was recorded, to be put on disk; their commits are to be resolved then.
         """
-        with self._lock:
+        with self._alone():
+            self._record_aside()
             for group in (self._group, *self._others.values()):
                 self._seal(group)
             self._others_bytes = 0
@@ -261,15 +265,18 @@ class Recorder:
 
     @allowed.setter
     def allowed(self, allowed: bool) -> None:
-        with self._lock:
+        with self._alone():
             self._allowed = allowed
-        if allowed:
-            return
-        for taken in self.take():
-            self._dropped += taken.batch.points
-            taken.commit.resolve(False)
-        with self._lock:
+            if allowed:
+                return
+            for group in (self._group, *self._others.values()):
+                self._seal(group)
+            while self._sealed:
+                self._drop(self._sealed.popleft())
+            given_up = [*self._given_up, *(commit for _, commit in self._aside)]
             self._hold_nothing()
+        for commit in given_up:
+            commit.resolve(False)
 
     def reset_after_fork(self) -> None:
         """Begin anew, in a child process, before anything is recorded there.
@@ -295,14 +302,55 @@ class Recorder:
         with self._lock:
             if not self._allowed:
                 return self._withheld
-            if line is None:
-                line = self._forms.line(measurement, fields, tags or _NO_TAGS, time_ns)
-            if line is None:
-                self._withheld_points += 1
-                return self._withheld
-            commit = self._add(self._group, line)
+            if self._busy:
+                commit = self._put_aside(Point(measurement, fields, tags or _NO_TAGS, time_ns))
+            else:
+                self._busy = True
+                try:
+                    if line is None:
+                        line = self._forms.line(measurement, fields, tags or _NO_TAGS, time_ns)
+                    if line is None:
+                        self._withheld_points += 1
+                        return self._withheld
+                    commit = self._add(self._group, line)
+                finally:
+                    self._busy = False
         self._call_due()
         return commit
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The lock, when no recording in this very thread was interrupted in the middle of it."""
+        with self._lock:
+            assert not self._busy, "taking, and recording lines, is not for signal handlers"
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
+
+    def _put_aside(self, point: Point) -> Commit:
+        """Remember a point that was recorded while this thread was recording another one, or taking: by a signal
+        handler, or when an object was destroyed. Nothing else may be touched now.
+        """
+        encode_point(point)  # says what cannot be written
+        commit = Commit()
+        if len(self._aside) < ASIDE_POINTS:
+            self._aside.append((point, commit))
+            self._due.append(self._wake)  # once too often, perhaps; that is harmless
+        else:
+            self._given_up.append(commit)
+        return commit
+
+    def _record_aside(self) -> None:
+        while self._aside:
+            point, commit = self._aside.popleft()
+            line = self._forms.line(point.measurement, point.fields, point.tags, point.time_ns)
+            if line is None:
+                self._withheld_points += 1
+                self._given_up.append(commit)
+            else:
+                self._add(self._group, line).when_resolved(commit.resolve)
 
     def _add(self, group: _Group, line: str) -> Commit:
         """Add a line to a group. Under the lock."""
@@ -333,6 +381,7 @@ class Recorder:
 
     def _seal(self, group: _Group) -> None:
         """Make a batch of a group, and begin it anew. Under the lock."""
+        group.room_bytes = 0  # for nobody who interrupts this
         if not group.lines:
             return
         lines = "\n".join(group.lines).encode("utf-8")
@@ -341,7 +390,7 @@ class Recorder:
         self._sizes[taken.commit] = len(lines)
         self._held_bytes += len(lines)
         self._recorded += len(group.lines)
-        group.lines, group.room_bytes, group.commit = [], 0, Commit(self._committed)
+        group.lines, group.commit = [], Commit(self._committed)
         while self._held_bytes > self._limit_bytes and self._sealed:
             self._drop(self._sealed.popleft())
         if self._held_bytes > self._limit_bytes // 2 and not self._is_hurried:
@@ -354,15 +403,17 @@ class Recorder:
         self._given_up.append(taken.commit)
 
     def _committed(self, commit: Commit) -> None:
-        with self._lock:
+        with self._alone():
             self._held_bytes -= self._sizes.pop(commit, 0)
 
     def _call_due(self) -> None:
         if not self._due:
             return
-        with self._lock:
-            due, self._due = self._due, []
-        for call in due:
+        while self._due:
+            try:
+                call = self._due.pop()
+            except IndexError:  # another thread was faster
+                return
             call()
 
     def _stays(self, what: str, name: str) -> None:

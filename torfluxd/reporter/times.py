@@ -12,6 +12,7 @@ given are in the same case also within one reporter. A tag that parts the crowd,
 from __future__ import annotations
 
 import hashlib
+import secrets
 import sys
 from array import array
 from collections.abc import Callable, Sequence
@@ -128,18 +129,28 @@ class CoarseTimes:
         self._ones = _lanes([1] * len(self._cells))
         self._from = self._until = 0
         self._dealt: list[int] = []
+        self._is_dealing = False
         self._blocks = 0
         self._secret = b""
         self._starts = self._places = self._steps = 0
 
     def now(self) -> int:
-        """A time for a point that is recorded now."""
+        """A time for a point that is recorded now.
+
+        Who interrupts this in the same thread, as a signal handler may, gets one that is just random.
+        """
         # Every recording comes along here: measure what you change.
         now = self._now_ns()
-        if not self._from <= now < self._until:
-            self._begin(now)
-        if not self._dealt:
-            self._deal()
+        if not self._dealt or not self._from <= now < self._until:
+            if self._is_dealing:
+                return now - now % self._granularity_ns + secrets.randbelow(self._granularity_ns)
+            self._is_dealing = True
+            try:
+                if not self._from <= now < self._until:
+                    self._begin(now)
+                self._deal()
+            finally:
+                self._is_dealing = False
         return self._dealt.pop()
 
     def of_series(self, series: bytes) -> Given:
