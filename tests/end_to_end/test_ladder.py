@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -112,6 +113,25 @@ class LadderTests(TestCase):
         self.assertTrue(await reporter.flush(120))
         self.assertEqual(reporter.stats.delivered, 3)
         tor.stop()
+
+    async def test_a_child(self) -> None:
+        """A child that the application forks leaves its parent's tor alone when it stops, and when it ends."""
+        door = await self.open()
+        ladder = self.launching()
+        reporter = self.reporter(door, ladder)
+        await self.report(reporter)
+        before = self.tor_processes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # there are threads; the child does not need them
+            child = os.fork()
+        if child == 0:
+            try:
+                ladder.stop()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        await self.report(reporter)
+        self.assertEqual((len(before), self.tor_processes()), (1, before))
 
     async def test_own_tor_is_killed(self) -> None:
         """When somebody kills the reporter's tor, it comes back, and so do the reports."""
