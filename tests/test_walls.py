@@ -44,6 +44,7 @@ HOUSE = (
                 "keeper",
                 "outlet",
                 "places",
+                "quiet_web",
                 "secretfile",
                 "sizes",
                 "state",

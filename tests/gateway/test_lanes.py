@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Answer, Batch, Destination, Fate, Refusal, Reply, Upstream
-from torfluxd.gateway.answers import WRITTEN, too_large, unavailable
 from torfluxd.gateway.bodies import Bodies, Body
 from torfluxd.gateway.lanes import MAX_BATCH_BYTES, MAX_BATCH_POINTS, MIN_BATCH_BYTES, Lanes
 from torfluxd.gateway.suspects import MAX_SUSPECTS, SUSPECT_SECONDS, Suspects
+from torfluxd.influx.answers import WRITTEN, too_large, unavailable
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.dialect_v1 import V1
 from torfluxd.influx.stamp import Stamper

@@ -13,11 +13,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply, Upstream
-from torfluxd.gateway.answers import WRITTEN, too_large
 from torfluxd.gateway.bodies import Bodies, Body
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.screen import Screen
 from torfluxd.gateway.writes import Writes
+from torfluxd.influx.answers import WRITTEN, too_large
 from torfluxd.influx.api import Api
 from torfluxd.influx.check import MAX_BAD_LINES
 from torfluxd.influx.dialect import Dialect, Write

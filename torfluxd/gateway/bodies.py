@@ -13,8 +13,8 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
 from torfluxd.boundaries import Answer, Fate, Reply
-from torfluxd.gateway.answers import WRITTEN, too_large, unavailable
 from torfluxd.gateway.screen import Screen
+from torfluxd.influx.answers import WRITTEN, too_large, unavailable
 from torfluxd.influx.api import Api
 from torfluxd.influx.check import Checked, are_plain, check, merged, named
 from torfluxd.influx.dialect import Write

@@ -9,19 +9,15 @@ and from adding headers. What hostile strangers can reach is better served by `f
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BytesIO
 from typing import Final, cast
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IPushProducer, IReactorTime, ITCPTransport, ITransport
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
-from twisted.web.http import Request as WebRequest
 from twisted.web.iweb import IResponse
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
-from twisted.web.server import Site as WebSite
 from zope.interface import implementer
 
 from torfluxd.gateway.exchange import Answer, Collect, Head, Plan, Site
@@ -30,20 +26,18 @@ from torfluxd.gateway.site import InfluxdbSite, SiteReactor
 from torfluxd.gateway.streams import Stream
 from torfluxd.gateway.wire import (
     INTERNAL_ERROR,
-    encode_answer,
     frame_response,
     has_no_body,
     response_headers,
     told_length,
 )
 from torfluxd.influx.url import parse_influxdb_url
+from torfluxd.quiet_web import QuietSite, WebBounds, abort
 
 __all__ = ["GatewayResource", "gateway_site"]
 
 BODY_BYTES: Final = 25_000_000
 """The longest body that :func:`gateway_site` holds: influxd's own default (`max-body-size` of `[http]`)."""
-
-_TOO_LARGE: Final = encode_answer(Answer(413), to_head=False, closes=True)
 
 
 class GatewayResource(Resource):
@@ -205,7 +199,7 @@ class _Exchange:
     def response_was_cut(self) -> None:
         """Reset the connection, so that the stranger does not take what he has for the whole."""
         if not self._over:
-            _abort(self._request.transport)
+            abort(self._request.transport)
 
     # What the request calls, for the response.
 
@@ -223,73 +217,10 @@ class _Exchange:
         """The stranger has gone; :meth:`gone` is called as well."""
 
 
-class _BoundedRequest(Request):
-    """A request of which at most :data:`BODY_BYTES` are held, in memory; a longer one is refused while it arrives."""
-
-    _refused = False
-    content: BytesIO
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802  # Twisted's name
-        """Refuse by the declared length."""
-        self.content = BytesIO()
-        if length is not None and length > BODY_BYTES:
-            self._refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  # Twisted's name
-        """Refuse by what has come."""
-        if self._refused:
-            return
-        self.content.write(data)
-        if self.content.tell() > BODY_BYTES:
-            self._refuse()
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802  # Twisted's name
-        """Go on to the resource, without parsing a form out of the body as Twisted would."""
-        if self._refused:
-            return
-        self.content.seek(0)
-        self.args = {}
-        self.method, self.uri, self.clientproto = command, path, version
-        self.path = path.partition(b"?")[0]
-        Request.process(self)
-
-    def _refuse(self) -> None:
-        self._refused = True
-        self.content = BytesIO()
-        self.channel.write(_TOO_LARGE)
-        self.channel.loseConnection()
-
-
-class _QuietChannel(HTTPChannel):
-    """A channel that tells no log whom it has timed out."""
-
-    def timeoutConnection(self) -> None:
-        """Close."""
-        _abort(self.transport)
-
-
-class _QuietSite(WebSite):
-    """A server without an access log."""
-
-    noisy = False
-    protocol = _QuietChannel  # type: ignore[assignment]  # HTTP/1.1 only: Twisted's default chooses HTTP/2 by ALPN
-
-    def __init__(self, site: Site, reactor: IReactorTime) -> None:
-        WebSite.__init__(self, GatewayResource(site), requestFactory=_BoundedRequest, reactor=reactor)
-
-    def log(self, request: WebRequest) -> None:
-        """Write nothing."""
-
-
-def gateway_site(site: Site, reactor: IReactorTime) -> WebSite:
+def gateway_site(site: Site, reactor: IReactorTime) -> QuietSite:
     """Make a whole twisted.web server of a site: bounded bodies, no access log, no `Server`, no `Date`.
 
     :param site: decides on every request.
     :param reactor: the reactor.
     """
-    return _QuietSite(site, reactor)
-
-
-def _abort(transport: ITransport | None) -> None:
-    connected: ITCPTransport = transport  # type: ignore[assignment]  # every stream transport can abort
-    connected.abortConnection()
+    return QuietSite(GatewayResource(site), WebBounds(body_bytes=BODY_BYTES), reactor)

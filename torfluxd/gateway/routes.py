@@ -15,13 +15,13 @@ from twisted.web.iweb import IBodyProducer, IResponse
 
 from torfluxd.boundaries import Answer
 from torfluxd.errors import UpstreamError
-from torfluxd.gateway.answers import too_large, unavailable
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import CANARY_PONG, Collect, Head, PassThrough, Plan, Site
 from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.policy import Accept, HearStatement, Policy, Say
 from torfluxd.gateway.tally import Tally
 from torfluxd.gateway.writes import Writes
+from torfluxd.influx.answers import too_large, unavailable
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.dialect_v1 import V1
 from torfluxd.influx.greetings import NOT_FOUND, answer_statement

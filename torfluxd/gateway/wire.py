@@ -13,8 +13,8 @@ from typing import Final
 
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
-from torfluxd.gateway.answers import RETRY_AFTER_SECONDS
 from torfluxd.gateway.exchange import Answer, Header
+from torfluxd.influx.answers import RETRY_AFTER_SECONDS
 
 __all__ = [
     "BAD_REQUEST",

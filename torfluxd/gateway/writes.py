@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from torfluxd.boundaries import Answer, Upstream
-from torfluxd.gateway.answers import WRITTEN, too_large, unavailable
 from torfluxd.gateway.bodies import Bodies, Body
 from torfluxd.gateway.held import Held
 from torfluxd.gateway.lanes import Lanes
@@ -21,6 +20,7 @@ from torfluxd.gateway.limiter import Share
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.screen import Screen
 from torfluxd.gateway.tally import Tally
+from torfluxd.influx.answers import WRITTEN, too_large, unavailable
 from torfluxd.influx.api import Api
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.grammar import GRAMMARS
