@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
+from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IBodyProducer, IResponse
@@ -17,44 +17,14 @@ from tests.gateway.strangers import (
     PING,
     TOO_LARGE,
     Always,
-    Received,
     Routes,
     Upstream,
     chunked,
-    parse_answers,
     request,
 )
+from tests.visitor import Visitor
 from torfluxd.gateway.exchange import Answer, Collect, Head, Plan
 from torfluxd.gateway.resource import BODY_BYTES, GatewayResource, gateway_site
-
-
-class Visitor:
-    """A connection to a twisted.web server, without a socket."""
-
-    def __init__(self, site: WebSite) -> None:
-        self.channel = site.buildProtocol(None)
-        self.transport = StringTransportWithDisconnection(lenient=True)
-        self.transport.protocol = self.channel
-        self.channel.makeConnection(self.transport)
-
-    def send(self, data: bytes) -> None:
-        """Send."""
-        self.channel.dataReceived(data)
-
-    def received(self) -> bytes:
-        """What came back since the last time."""
-        data: bytes = self.transport.value()
-        self.transport.clear()
-        return data
-
-    def answers(self, method: str = "POST") -> list[Received]:
-        """The answers that came back since the last time."""
-        return parse_answers(self.received(), method)
-
-    @property
-    def closed(self) -> bool:
-        """The server has closed."""
-        return not self.transport.connected
 
 
 class ResourceTestCase(SynchronousTestCase):

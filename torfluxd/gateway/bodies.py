@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 
 from torfluxd.boundaries import Answer, Fate, Reply
 from torfluxd.gateway.screen import Screen
-from torfluxd.influx.answers import WRITTEN, too_large, unavailable
+from torfluxd.influx.answers import WRITTEN, told_of_bad_lines, too_large, unavailable
 from torfluxd.influx.api import Api
 from torfluxd.influx.check import Checked, are_plain, check, merged, named
 from torfluxd.influx.dialect import Write
@@ -122,7 +122,7 @@ class Bodies:
             write = body.write
             checked = self._screened(check(body.raw, write.precision, self._grammar), body)
             if checked.bad:
-                body.told = _told_of_bad_lines(write, checked)
+                body.told = told_of_bad_lines(write, checked)
             if checked.bad and write.is_whole:
                 body.lines = b""
             else:
@@ -151,9 +151,3 @@ def join(bodies: Sequence[Body]) -> Load:
     """A load of bodies that were read by themselves, and have good lines."""
     lines = b"\n".join([body.lines for body in bodies if body.lines])
     return Load(bodies, lines, sum(body.points for body in bodies))
-
-
-def _told_of_bad_lines(write: Write, checked: Checked) -> Answer:
-    """What a writer hears of bad lines; the good ones are stored, unless he wants all or nothing."""
-    kept = bool(checked.points) and not write.is_whole
-    return write.dialect.refuse_lines(checked.bad, is_whole=write.is_whole, kept=kept)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from torfluxd.boundaries import Answer
-from torfluxd.influx.dialect import Dialect
+from torfluxd.influx.dialect import Dialect, Write
 from torfluxd.influx.inflate import GzipFault
 
-__all__ = ["RETRY_AFTER_SECONDS", "WRITTEN", "too_large", "unavailable"]
+if TYPE_CHECKING:
+    from torfluxd.influx.check import Checked
+
+__all__ = ["RETRY_AFTER_SECONDS", "WRITTEN", "told_of_bad_lines", "too_large", "unavailable"]
 
 RETRY_AFTER_SECONDS = 30
 """When a writer may come back: about as long as a restart of InfluxDB takes."""
@@ -31,3 +34,9 @@ def unavailable(dialect: Dialect) -> Answer:
 def too_large(dialect: Dialect) -> Answer:
     """What a writer hears whose body is over a limit."""
     return dialect.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, GzipFault.TOO_LARGE.value)
+
+
+def told_of_bad_lines(write: Write, checked: Checked) -> Answer:
+    """What a writer hears of bad lines; the good ones are stored, unless he wants all or nothing."""
+    kept = bool(checked.points) and not write.is_whole
+    return write.dialect.refuse_lines(checked.bad, is_whole=write.is_whole, kept=kept)
