@@ -56,7 +56,7 @@ HOUSE = (
     Storey(frozenset({"ops", "settings"})),
     Storey(frozenset({"gateway", "reporter"})),
     Storey(frozenset({ITSELF})),
-    Storey(frozenset({"cli", "demo", "demo_influxd", "demo_screen", "tap"}), doors=True),
+    Storey(frozenset({"agent_tap", "cli", "demo", "demo_influxd", "demo_screen", "table_options", "tap"}), doors=True),
 )
 """From the ground up. A room knows what stands below it; on its own storey only where there are doors."""
 
@@ -64,6 +64,7 @@ USERS = {
     "txtorcon": {"torfluxd.onion.control"},
     "treq": {"torfluxd.influx.post"},
     "twisted.internet.reactor": {
+        "torfluxd.agent_tap",
         "torfluxd.cli",
         "torfluxd.demo",
         "torfluxd.tap",
@@ -84,6 +85,7 @@ SPEAKERS = {
     "torfluxd.demo",
     "torfluxd.onion.testnet_command",
     "torfluxd.ops.status_command",
+    "torfluxd.table_options",
     "torfluxd.tap",
 }
 """The modules that talk to a person on standard output."""

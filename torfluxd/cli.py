@@ -14,7 +14,8 @@ from torfluxd.errors import SettingsError, TorfluxdError
 from torfluxd.onion.keyfile import load_key_file, new_key_file
 from torfluxd.ops.ending import EXIT_FAILED, refuse
 from torfluxd.ops.logs import observer
-from torfluxd.tap import ServeOptions, makeService, version_line
+from torfluxd.table_options import version_line
+from torfluxd.tap import ServeOptions, makeService
 
 __all__ = ["main"]
 

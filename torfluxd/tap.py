@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, cast
+from typing import ClassVar, NoReturn, cast
 
-from twisted import __version__ as twisted_version
 from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
-from twisted.python import usage
 
-import torfluxd
 from torfluxd.errors import SettingsError, TorfluxdError
 from torfluxd.gateway.identity import print_key
 from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
@@ -28,26 +25,17 @@ from torfluxd.settings import (
 )
 from torfluxd.settings.config import load_config
 from torfluxd.settings.gateway import gather
-from torfluxd.settings.nearest import nearest
 from torfluxd.settings.option import find_given, read_value
 from torfluxd.settings.sample import sample_config, written_settings
+from torfluxd.table_options import TableOptions, changes_user, print_and_end
 
 __all__ = ["Options", "ServeOptions", "makeService"]
 
-_OPTIONS = (*GATEWAY_OPTIONS, *CONFIG_OPTIONS)
 
-
-def _described(option: Option) -> str:
-    return (
-        option.help
-        if option.default is None or option.metavar is None
-        else f"{option.help} [default: {option.default}]"
-    )
-
-
-class Options(usage.Options):
+class Options(TableOptions):
     """The gateway's options, made from the tables in `settings`."""
 
+    table: ClassVar[Sequence[Option]] = (*GATEWAY_OPTIONS, *CONFIG_OPTIONS)
     longdesc = """\
 Host a Tor v3 onion service and relay the InfluxDB writes that arrive there to InfluxDB, without ever learning where
 they come from. With no options at all: a tor of our own, InfluxDB on this machine, write-only.
@@ -55,65 +43,12 @@ they come from. With no options at all: a tor of our own, InfluxDB on this machi
 Each option can also be given as an environment variable, --state-dir as TORFLUXD_STATE_DIR, and in a file: see --config
 and --sample-config.
 """
-    optParameters = [
-        [option.name, None, None, _described(option)]
-        for option in _OPTIONS
-        if option.metavar is not None and not option.repeatable
-    ]
-    optFlags = [[option.name, None, option.help] for option in _OPTIONS if option.metavar is None]
-
     settings: GatewaySettings
     _flags: Mapping[str, str | Sequence[str] | None]
-
-    def __init__(self) -> None:
-        usage.Options.__init__(self)
-        self._repeated: dict[str, list[str]] = {option.name: [] for option in _OPTIONS if option.repeatable}
 
     def getSynopsis(self) -> str:
         """The first line of the help, the same however the gateway was called."""
         return "Usage: twistd torfluxd [options]\n   or: torfluxd serve [options]"
-
-    def opt_listen(self, endpoint: str) -> None:
-        """See the table."""
-        self._repeated["listen"].append(endpoint)
-
-    def opt_tor_option(self, line: str) -> None:
-        """See the table."""
-        self._repeated["tor-option"].append(line)
-
-    def opt_database(self, name: str) -> None:
-        """See the table."""
-        self._repeated["database"].append(name)
-
-    def opt_version(self) -> None:
-        """Print the versions of torfluxd, Twisted and Python, and end."""
-        print(version_line())  # noqa: T201  # the answer to a question
-        raise SystemExit(0)
-
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse, or end with one line."""
-        try:
-            usage.Options.parseOptions(self, options)
-        except usage.UsageError as error:
-            refuse(_with_suggestion(str(error)))
-
-    def parseArgs(self, *arguments: str) -> None:  # noqa: N802  # Twisted's name
-        """There are no arguments but options."""
-        if arguments:
-            raise usage.UsageError(f"unexpected argument {arguments[0]!r}; options begin with --")
-
-    def postOptions(self) -> None:
-        """Put the settings together; for `--check` and `--sample-config`, print and end."""
-        flags: dict[str, Any] = {
-            option.name: self[option.name] if option.metavar is not None else "yes" if self[option.name] else None
-            for option in _OPTIONS
-            if not option.repeatable
-        }
-        try:
-            self._flags = {**flags, **self._repeated}
-            self._read(self._flags)
-        except SettingsError as error:
-            refuse(error)
 
     def reread(self) -> GatewaySettings:
         """The settings as the same flags, the environment and the file of now have them.
@@ -122,10 +57,12 @@ and --sample-config.
         """
         return read_gateway_settings(self._flags, os.environ, load_config(self._flags, os.environ))
 
-    def _read(self, flags: Mapping[str, str | Sequence[str] | None]) -> None:
+    def read_settings(self, flags: Mapping[str, str | Sequence[str] | None]) -> None:
+        """See :meth:`TableOptions.read_settings`."""
+        self._flags = flags
         asked = {option.key: read_value(option, find_given(option, flags, os.environ, {})) for option in CONFIG_OPTIONS}
         if asked["sample_config"]:
-            _print_and_end(sample_config())
+            print_and_end(sample_config())
         config = load_config(flags, os.environ)
         self.settings = read_gateway_settings(flags, os.environ, config)
         if asked["check"]:
@@ -139,9 +76,7 @@ class ServeOptions(Options):
     :ivar log_level: the name of one of Twisted's levels.
     """
 
-    optParameters = [  # Twisted adds those of the class above
-        [option.name, None, None, _described(option)] for option in SERVE_OPTIONS
-    ]
+    table = (*Options.table, *SERVE_OPTIONS)
 
     log_format: str
     log_level: str
@@ -161,11 +96,6 @@ class ServeOptions(Options):
         Options.postOptions(self)
 
 
-def _print_and_end(text: str) -> NoReturn:
-    print(text, end="")  # noqa: T201  # the answer to a question
-    raise SystemExit(0)
-
-
 def _check_and_end(settings: GatewaySettings, written: str) -> NoReturn:
     """Look at what the settings name; say that all is well, and which they are.
 
@@ -178,27 +108,7 @@ def _check_and_end(settings: GatewaySettings, written: str) -> NoReturn:
 
     for warning in check_up(settings, os.environ, cast(IReactorTime, reactor)):
         print(f"torfluxd: {warning}", file=sys.stderr)  # noqa: T201  # as above
-    _print_and_end(f"# All is well. The gateway would start with these settings:\n\n{written}")
-
-
-for _option in GATEWAY_OPTIONS:
-    if _option.repeatable:  # Twisted reads a repeatable option's help out of its method's docstring
-        getattr(Options, "opt_" + _option.name.replace("-", "_")).__doc__ = _option.help
-
-
-def _with_suggestion(problem: str) -> str:
-    """Name the option that was probably meant by one that does not exist."""
-    words = problem.split()
-    if len(words) != 4 or words[0] != "option" or words[2:] != ["not", "recognized"]:
-        return problem
-    near = nearest(words[1], [f"--{option.name}" for option in (*_OPTIONS, *SERVE_OPTIONS)])
-    hint = f"did you mean {near}?" if near else "--help lists the options"
-    return f"there is no option {words[1]}; {hint}"
-
-
-def version_line() -> str:
-    """The versions that a bug report needs."""
-    return f"torfluxd {torfluxd.__version__} (Twisted {twisted_version}, Python {sys.version.split()[0]})"
+    print_and_end(f"# All is well. The gateway would start with these settings:\n\n{written}")
 
 
 def makeService(options: Options) -> IService:
@@ -219,7 +129,7 @@ def makeService(options: Options) -> IService:
     )
     threads = cast(IReactorFromThreads, reactor)
     reactor.callWhenRunning(on_hangup, threads, gateway.reload)
-    if not _changes_user(options):
+    if not changes_user(options):
         try:
             gateway.prepare()
         except TorfluxdError as error:
@@ -235,9 +145,3 @@ def _need_extra() -> None:
         if (error.name or "").split(".")[0] not in ("httptools", "prometheus_client", "re2"):
             raise
         refuse(f"the gateway needs {error.name}, which is not installed: pip install 'torfluxd[gateway]'")
-
-
-def _changes_user(options: Options) -> bool:
-    """Whether twistd will give up root's rights later (`--uid`, `--gid`): then files must be made after that."""
-    parent = options.parent
-    return parent is not None and any(parent.get(name) is not None for name in ("uid", "gid"))

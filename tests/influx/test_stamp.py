@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -121,6 +123,16 @@ class StampLinesTests(SynchronousTestCase):
             stamp_lines(lines, NOW_NS, "s"),
             b'm f=1 -5000000000\nm\\ 2 f=1 %d\nm f="a 7" %d\nm f=1 \t6000000000\nm f=t %d' % (NOW_NS, NOW_NS, NOW_NS),
         )
+
+    def test_left_without(self) -> None:
+        """Lines without a time can be left without, and the others have theirs in nanoseconds all the same."""
+        lines = b'm v=1\nm v=2 7\nm s="a 5"'
+        for timestamps, precision, expected in (
+            (Timestamps.NONE, "s", lines),
+            (Timestamps.SOME, "ns", lines),
+            (Timestamps.SOME, "ms", b'm v=1\nm v=2 7000000\nm s="a 5"'),
+        ):
+            self.assertEqual(stamp_lines(lines, None, cast(Precision, precision), timestamps), expected)
 
     def test_nothing(self) -> None:
         """Where no line is left, none is made."""

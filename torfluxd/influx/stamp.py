@@ -83,24 +83,24 @@ class Stamper:
 
 
 def stamp_lines(
-    lines: bytes, stamp_ns: int, precision: Precision = "ns", timestamps: Timestamps = Timestamps.SOME
+    lines: bytes, stamp_ns: int | None, precision: Precision = "ns", timestamps: Timestamps = Timestamps.SOME
 ) -> bytes:
     """Give every line a time in nanoseconds. Lines that all have one come back as they are, the same object.
 
     :param lines: as :func:`torfluxd.influx.check.check` gives them back: nothing after the last value but the time.
-    :param stamp_ns: for the lines that have none.
+    :param stamp_ns: for the lines that have none; None to leave them without.
     :param precision: the unit of the times that are there.
     :param timestamps: which lines have a time; `SOME` is always right, and slower.
     """
     if not lines:
         return lines
     if timestamps is Timestamps.NONE:
-        return _with_end(lines, b" %d" % stamp_ns)
-    if timestamps is Timestamps.SOME:
+        return lines if stamp_ns is None else _with_end(lines, b" %d" % stamp_ns)
+    if timestamps is Timestamps.SOME and stamp_ns is not None:
         return b"\n".join(_stamped(line, stamp_ns, precision) for line in lines.split(b"\n"))
     if precision == "ns":
         return lines
-    if precision in _ZEROS:
+    if precision in _ZEROS and timestamps is Timestamps.ALL:
         return _with_end(lines, _ZEROS[precision])
     return _TIME.sub(lambda found: _in_nanoseconds(found[0], precision), lines)
 

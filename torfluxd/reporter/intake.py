@@ -1,4 +1,4 @@
-"""What local clients write, on its way into the reporter: read, checked, given times, kept, and only then answered."""
+"""What local clients write, on its way into the reporter: read, checked, kept, and only then answered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torfluxd.influx.check import Checked, check, merged, named
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.grammar import GRAMMARS, Grammar
 from torfluxd.influx.inflate import GzipFault, inflate
-from torfluxd.influx.stamp import Stamper, stamp_lines
+from torfluxd.influx.stamp import stamp_lines
 
 __all__ = ["KEEP_SECONDS", "LONG_LINE", "MAX_LINE_BYTES", "Intake", "Keep"]
 
@@ -41,7 +41,8 @@ class Keep(Protocol):
     def keep(self, lines: bytes, destination: Destination) -> Deferred[bool]:
         """Keep points.
 
-        :param lines: good line protocol, one point a line, each with its time in nanoseconds.
+        :param lines: good line protocol, one point a line, each with its time in nanoseconds, or without one: then it
+            is for the keeper to give it one.
         :returns: a Deferred that fires with True when they are on the disk; with False when the reporter's rules leave
             nothing of them, so that they are not to be had. It fails with :class:`~torfluxd.errors.TorfluxdError` when
             they are not kept, and may be sent again; and with :class:`~twisted.internet.defer.CancelledError` when it
@@ -56,7 +57,6 @@ class Intake:
     :param clock: measures how long that takes.
     :param limit_bytes: how large a body may be, as it comes and inflated.
     :param pinned: where all points go, whatever clients ask for; None for where they ask.
-    :param stamper: gives lines without a time theirs.
     :param api: of the vendor's InfluxDB: what is a good line follows it.
     """
 
@@ -69,14 +69,12 @@ class Intake:
         limit_bytes: int,
         *,
         pinned: Destination | None = None,
-        stamper: Stamper | None = None,
         api: Api = Api.V1,
     ) -> None:
         self._keep = keep
         self._clock = clock
         self._limit_bytes = limit_bytes
         self._pinned = pinned
-        self._stamper = stamper or Stamper()
         self._grammar: Grammar = GRAMMARS[api]
         self._is_in_trouble = False
 
@@ -100,7 +98,7 @@ class Intake:
         told = told_of_bad_lines(write, checked) if checked.bad else WRITTEN
         if not checked.points or (checked.bad and write.is_whole):
             return succeed(told)
-        lines = stamp_lines(checked.lines, self._stamper.stamp(), write.precision, checked.timestamps)
+        lines = stamp_lines(checked.lines, None, write.precision, checked.timestamps)
         kept = self._keep.keep(lines, self._pinned or write.destination)
         kept.addTimeout(KEEP_SECONDS, self._clock, onTimeoutCancel=_too_slow)
         return kept.addCallbacks(self._kept, self._not_kept, callbackArgs=(told,), errbackArgs=(write,))

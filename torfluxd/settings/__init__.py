@@ -5,6 +5,8 @@ default. Each option is declared once, in a table (`options`, `rules`), from whi
 sample of a configuration are made as well.
 """
 
+from torfluxd.settings.agent import AgentSettings, read_agent_settings
+from torfluxd.settings.agent_options import AGENT_CONFIG_OPTIONS, AGENT_OPTIONS
 from torfluxd.settings.config import load_schema
 from torfluxd.settings.gateway import GatewaySettings, read_gateway_settings
 from torfluxd.settings.option import Option
@@ -13,11 +15,14 @@ from torfluxd.settings.rules import RULE_OPTIONS, RulesSettings
 from torfluxd.settings.schema import OTHER, FieldType, MeasurementSchema, TagRule, Unknown
 
 __all__ = [
+    "AGENT_CONFIG_OPTIONS",
+    "AGENT_OPTIONS",
     "CONFIG_OPTIONS",
     "GATEWAY_OPTIONS",
     "OTHER",
     "RULE_OPTIONS",
     "SERVE_OPTIONS",
+    "AgentSettings",
     "Expose",
     "FieldType",
     "GatewaySettings",
@@ -27,5 +32,6 @@ __all__ = [
     "TagRule",
     "Unknown",
     "load_schema",
+    "read_agent_settings",
     "read_gateway_settings",
 ]

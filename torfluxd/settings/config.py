@@ -20,13 +20,27 @@ from torfluxd.settings.rules import RULE_OPTIONS
 from torfluxd.settings.schema import MeasurementSchema, Unknown, read_schema
 from torfluxd.settings.toml import written_key
 
-__all__ = ["NO_CONFIG", "Config", "load_config", "load_schema", "read_config"]
+__all__ = ["GATEWAY_FORM", "NO_CONFIG", "Config", "Form", "load_config", "load_schema", "read_config"]
 
 CONFIG_LIMIT_BYTES = 4 * 2**20
 """More than any configuration has: a schema of ten thousand measurements comes to 2 MB."""
 
-_TABLES: Mapping[str, Sequence[Option]] = {"gateway": GATEWAY_OPTIONS, "rules": RULE_OPTIONS}
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
+
+
+@frozen(eq=False)
+class Form:
+    """What a configuration file of one program may hold, beside a schema.
+
+    :ivar tables: the options of each table.
+    :ivar command: of that program, for the errors.
+    """
+
+    tables: Mapping[str, Sequence[Option]]
+    command: str
+
+
+GATEWAY_FORM = Form({"gateway": GATEWAY_OPTIONS, "rules": RULE_OPTIONS}, "torfluxd serve")
 
 
 @frozen
@@ -46,9 +60,12 @@ class Config:
 NO_CONFIG = Config()
 
 
-def load_config(flags: Mapping[str, str | Sequence[str] | None], environment: Mapping[str, str]) -> Config:
+def load_config(
+    flags: Mapping[str, str | Sequence[str] | None], environment: Mapping[str, str], form: Form = GATEWAY_FORM
+) -> Config:
     """Read the file that `--config` or `TORFLUXD_CONFIG` names; nothing where neither does.
 
+    :param form: what it may hold.
     :raises SettingsError: it cannot be read at all.
     """
     option = CONFIG_OPTIONS[0]
@@ -56,7 +73,7 @@ def load_config(flags: Mapping[str, str | Sequence[str] | None], environment: Ma
     path: Path | None = read_value(option, given)
     if path is None:
         return NO_CONFIG
-    return _read_file(path, f"{given.where}: ")
+    return _read_file(path, form, f"{given.where}: ")
 
 
 def load_schema(path: Path) -> Mapping[str, MeasurementSchema]:
@@ -64,7 +81,7 @@ def load_schema(path: Path) -> Mapping[str, MeasurementSchema]:
 
     :raises SettingsError: the file cannot be read, something in it cannot be used, or there is no schema in it.
     """
-    config = _read_file(path)
+    config = _read_file(path, GATEWAY_FORM)
     if config.problems:
         raise SettingsError(*config.problems)
     if config.schema is None:
@@ -72,9 +89,10 @@ def load_schema(path: Path) -> Mapping[str, MeasurementSchema]:
     return config.schema
 
 
-def _read_file(path: Path, where: str = "") -> Config:
+def _read_file(path: Path, form: Form, where: str = "") -> Config:
     """Read a configuration file.
 
+    :param form: what it may hold.
     :param where: what named it, for the errors.
     :raises SettingsError: it cannot be read at all.
     """
@@ -83,27 +101,29 @@ def _read_file(path: Path, where: str = "") -> Config:
             data = file.read(CONFIG_LIMIT_BYTES + 1)
     except OSError as error:
         raise SettingsError(
-            f"{where}{path} cannot be read ({error.strerror}); torfluxd serve --sample-config shows what such a"
-            " file holds"
+            f"{where}{path} cannot be read ({error.strerror}); {form.command} --sample-config shows what such a file"
+            " holds"
         ) from None
     if len(data) > CONFIG_LIMIT_BYTES:
         raise SettingsError(f"{where}{path} is larger than {CONFIG_LIMIT_BYTES >> 20}MiB; is it the right file?")
-    return read_config(data, str(path))
+    return read_config(data, str(path), form)
 
 
-def read_config(data: bytes, name: str) -> Config:
+def read_config(data: bytes, name: str, form: Form = GATEWAY_FORM) -> Config:
     """Read a configuration.
 
     :param data: TOML.
     :param name: of the file, for the errors.
+    :param form: what it may hold.
     :returns: all that can be used, and what is wrong with the rest.
     :raises SettingsError: it is no TOML; the error names the line and the column.
     """
     tables = _parsed(data, name)
-    problems = [_no_such_table(other, value) for other, value in tables.items() if other not in (*_TABLES, "schema")]
+    known = (*form.tables, "schema")
+    problems = [_no_such_table(other, value, form) for other, value in tables.items() if other not in known]
     given: dict[str, Given] = {}
-    for title, options in _TABLES.items():
-        for found in _entries(title, tables.get(title, {}), options):
+    for title in form.tables:
+        for found in _entries(title, tables.get(title, {}), form):
             if isinstance(found, str):
                 problems.append(found)
             else:
@@ -140,15 +160,15 @@ def _syntax_fault(problem: str, data: bytes, name: str) -> str:
     return f"{name}:{line}:{column}: {problem[: found.start()]}"
 
 
-def _entries(title: str, table: object, options: Sequence[Option]) -> Iterator[tuple[Option, tuple[str, ...]] | str]:
+def _entries(title: str, table: object, form: Form) -> Iterator[tuple[Option, tuple[str, ...]] | str]:
     """What a table gives for each option, or what is wrong with it."""
     if not isinstance(table, dict):
         yield f"{title}: expected a table, [{title}], got {shown(table)}"
         return
-    known = {option.key: option for option in options}
+    known = {option.key: option for option in form.tables[title]}
     for key, value in table.items():
         if key not in known:
-            yield _no_such_key(title, key)
+            yield _no_such_key(title, key, form)
             continue
         option = known[key]
         try:
@@ -161,28 +181,28 @@ def _entries(title: str, table: object, options: Sequence[Option]) -> Iterator[t
             yield option, texts
 
 
-def _no_such_key(title: str, key: str) -> str:
+def _no_such_key(title: str, key: str, form: Form) -> str:
     """A key that does not exist: the same one of another table, or one that is alike."""
     name = key.lower().replace("-", "_")
     where = f"{title}.{written_key(key)}"
-    for other, options in _TABLES.items():
+    for other, options in form.tables.items():
         if other != title and any(option.key == name for option in options):
             return f"{where}: there is no such key here; did you mean {other}.{name}?"
-    near = nearest(name, [option.key for option in _TABLES[title]])
+    near = nearest(name, [option.key for option in form.tables[title]])
     if near is not None:
         return f"{where}: there is no such key; did you mean {title}.{near}?"
-    keys = {option.key: other for other, options in _TABLES.items() for option in options}
+    keys = {option.key: other for other, options in form.tables.items() for option in options}
     near = nearest(name, keys)
-    hint = f"did you mean {keys[near]}.{near}?" if near else "torfluxd serve --sample-config lists them"
+    hint = f"did you mean {keys[near]}.{near}?" if near else f"{form.command} --sample-config lists them"
     return f"{where}: there is no such key; {hint}"
 
 
-def _no_such_table(name: str, value: object) -> str:
+def _no_such_table(name: str, value: object, form: Form) -> str:
     if not isinstance(value, dict):
-        for title, options in _TABLES.items():
+        for title, options in form.tables.items():
             if any(option.key == name for option in options):
                 return f"{written_key(name)}: stands outside the tables; put it under [{title}]"
-    return no_such(written_key(name), name, (*_TABLES, "schema")).replace("such key", "such table")
+    return no_such(written_key(name), name, (*form.tables, "schema")).replace("such key", "such table")
 
 
 def _unknown(given: Mapping[str, Given]) -> Unknown:

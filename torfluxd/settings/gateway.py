@@ -18,7 +18,7 @@ from torfluxd.settings.option import Given, Option, find_given, read_value
 from torfluxd.settings.options import GATEWAY_OPTIONS, Expose
 from torfluxd.settings.rules import RULE_FLAGS, RULE_OPTIONS, RulesSettings, read_rules
 
-__all__ = ["GatewaySettings", "gather", "read_gateway_settings"]
+__all__ = ["GatewaySettings", "gather", "named_as_given", "read_gateway_settings", "read_values"]
 
 
 @frozen(kw_only=True)
@@ -93,7 +93,7 @@ def read_gateway_settings(
         the key, and the cure; what cannot stand together is not looked for before each can stand alone.
     """
     given = gather(flags, environment, config)
-    values, problems = _read(given)
+    values, problems = read_values(given)
     problems = [*config.problems, *problems]
     if problems:
         raise SettingsError(*problems)
@@ -103,11 +103,11 @@ def read_gateway_settings(
     except SettingsError as error:
         problems = list(error.problems)
     if problems:
-        raise SettingsError(*(_named_as_given(problem, given) for problem in problems))
+        raise SettingsError(*(named_as_given(problem, given) for problem in problems))
     return settings
 
 
-def _read(given: Mapping[Option, Given]) -> tuple[dict[str, Any], list[str]]:
+def read_values(given: Mapping[Option, Given]) -> tuple[dict[str, Any], list[str]]:
     """The values by their keys, and what cannot be read."""
     values: dict[str, Any] = {}
     problems: list[str] = []
@@ -169,7 +169,7 @@ def _faults_about_admin(settings: GatewaySettings) -> Iterator[str]:
         )
 
 
-def _named_as_given(problem: str, given: Mapping[Option, Given]) -> str:
+def named_as_given(problem: str, given: Mapping[Option, Given]) -> str:
     """A problem that begins with a flag: told of the variable, or of the file and the key, where it was given there."""
     flag, _, rest = problem.partition(":")
     name = flag.removeprefix("--").split(" ")[0]

@@ -8,13 +8,20 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from torfluxd.settings.agent_options import AGENT_OPTIONS
 from torfluxd.settings.option import Given, Option
 from torfluxd.settings.options import GATEWAY_OPTIONS
 from torfluxd.settings.rules import RULE_OPTIONS
 from torfluxd.settings.schema import FieldType, MeasurementSchema, TagRule
 from torfluxd.settings.toml import written_key, written_list, written_text
 
-__all__ = ["sample_config", "written_schema", "written_settings"]
+__all__ = [
+    "sample_agent_config",
+    "sample_config",
+    "written_agent_settings",
+    "written_schema",
+    "written_settings",
+]
 
 _COLUMNS = 100
 
@@ -26,6 +33,15 @@ what you change, and leave the rest out: a later release may know a better defau
 Durations: 90s, 1m30s, 36h, 90d. Sizes: 2MiB, 500MB, or a number of bytes.
 
 torfluxd serve --config FILE --check says whether a file is right."""
+
+_AGENT_HEAD = """\
+The configuration of torfluxd-agent, in TOML: every key, with its default. Lines that begin with "#" and a key show what
+can be written where there is no default; onion alone has none and must be given. Flags and environment variables win
+over what stands here. Keep what you change, and leave the rest out: a later release may know a better default.
+
+Durations: 10s, 1m, 1.5h. Sizes: 128MiB, 500MB, or a number of bytes.
+
+torfluxd agent --config FILE --check says whether a file is right."""
 
 _RULES_HEAD = "What strangers may write, beside the keys database, retention_policy and max_... above."
 
@@ -56,15 +72,18 @@ _SCHEMA_EXAMPLE = {
 
 def sample_config() -> str:
     """A whole configuration, which holds as it is: every key, what it means, its default, its unit, and why."""
-    lines = [*_prose(_HEAD), "", "[gateway]"]
-    for option in GATEWAY_OPTIONS:
-        lines += ["", *_told(option), *_prose(_ways(option)), _sample_line(option)]
+    lines = [*_prose(_HEAD), "", *_sample_table("gateway", GATEWAY_OPTIONS)]
     lines += ["", "", *_prose(_RULES_HEAD), "", "[rules]"]
     for option in RULE_OPTIONS:
         lines += ["", *_told(option), _sample_line(option)]
     lines += ["", "", *_prose(_SCHEMA_HEAD), ""]
     lines += [f"#{line}" if line else "#" for line in written_schema(_SCHEMA_EXAMPLE)]
     return "\n".join(lines) + "\n"
+
+
+def sample_agent_config() -> str:
+    """The same for the agent; it holds as it is but for the onion address, which nobody can guess."""
+    return "\n".join([*_prose(_AGENT_HEAD), "", *_sample_table("agent", AGENT_OPTIONS)]) + "\n"
 
 
 def written_settings(given: Mapping[Option, Given], schema: Mapping[str, MeasurementSchema] | None) -> str:
@@ -78,6 +97,17 @@ def written_settings(given: Mapping[Option, Given], schema: Mapping[str, Measure
     if schema:
         lines += ["", *written_schema(schema)]
     return "\n".join(lines[1:]) + "\n"
+
+
+def written_agent_settings(given: Mapping[Option, Given], schema: Mapping[str, MeasurementSchema] | None) -> str:
+    """The same for the agent.
+
+    :param schema: what stands in the configuration file, if anything does.
+    """
+    lines = ["[agent]", *(_settings_line(option, given[option]) for option in AGENT_OPTIONS)]
+    if schema:
+        lines += ["", *written_schema(schema)]
+    return "\n".join(lines) + "\n"
 
 
 def written_schema(schema: Mapping[str, MeasurementSchema]) -> Sequence[str]:
@@ -109,6 +139,13 @@ def written_field(kind: FieldType) -> str:
     bounds = {"max_bytes": kind.max_bytes, "round": kind.round}
     given = "".join(f", {key} = {bound}" for key, bound in bounds.items() if bound is not None)
     return f"{{ type = {written_text(kind.kind)}{given} }}" if given else written_text(kind.kind)
+
+
+def _sample_table(title: str, options: Sequence[Option]) -> Iterator[str]:
+    """A table of options that have flags."""
+    yield f"[{title}]"
+    for option in options:
+        yield from ("", *_told(option), *_prose(_ways(option)), _sample_line(option))
 
 
 def _prose(text: str) -> Iterator[str]:
