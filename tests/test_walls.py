@@ -55,7 +55,7 @@ HOUSE = (
     Storey(frozenset({"delivery", "influx", "onion"})),
     Storey(frozenset({"ops", "settings"})),
     Storey(frozenset({"gateway", "reporter"})),
-    Storey(frozenset({ITSELF})),
+    Storey(frozenset({ITSELF, "testing"})),
     Storey(frozenset({"agent_tap", "cli", "demo", "demo_influxd", "demo_screen", "table_options", "tap"}), doors=True),
 )
 """From the ground up. A room knows what stands below it; on its own storey only where there are doors."""
@@ -76,7 +76,7 @@ USERS = {
 GATEWAY_EXTRA = ("httptools", "prometheus_client", "re2")
 """The packages of the extra `gateway`, by the names under which they are imported."""
 
-AGENT_MODULES = {"torfluxd.reporter.agent", "torfluxd.reporter.intake", "torfluxd.reporter.listener"}
+AGENT_MODULES = {f"torfluxd.reporter.{name}" for name in ("agent", "intake", "keeping", "listener")}
 """What only `torfluxd-agent` uses of the reporter: it checks lines as the gateway does, and needs the extra `agent`."""
 
 SPEAKERS = {
@@ -294,7 +294,7 @@ class WallTests(SynchronousTestCase):
         What uses `onion.control` cannot: txtorcon installs a reactor when it is imported.
         """
         self.run_program(
-            "import sys, torfluxd.cli, torfluxd.tap\n"
+            "import sys, torfluxd.agent_tap, torfluxd.cli, torfluxd.tap\n"
             f"from torfluxd import {', '.join(PUBLIC_NAMES)}\n"
             "assert 'twisted.internet.reactor' not in sys.modules, 'an import has installed a reactor'\n"
         )

@@ -14,6 +14,7 @@ from tests.gateway.strangers import Received
 from tests.reporter.keeping import RememberingKeep
 from tests.visitor import Visitor
 from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply
+from torfluxd.gateway.rules import MAX_LINE_BYTES as GATEWAY_LINE_BYTES
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.writes import Writes
 from torfluxd.influx.answers import RETRY_AFTER_SECONDS
@@ -171,7 +172,7 @@ class WriteTests(ListenerCase):
             b"m v=1 99999999999999999999",
             b"m v=NaN",
             b"m v=1 5\r\nm v=2 6",
-            b'ok v=1 5\nlong s="' + b"x" * MAX_LINE_BYTES + b'" 6',
+            b'ok v=1 5\nlong s="' + b"x" * GATEWAY_LINE_BYTES + b'" 6',
         )
         for dialect, target in WRITES.items():
             write = dialect.read_write(target.partition(b"?")[2])

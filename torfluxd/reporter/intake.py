@@ -19,6 +19,7 @@ from torfluxd.influx.dialect import Write
 from torfluxd.influx.grammar import GRAMMARS, Grammar
 from torfluxd.influx.inflate import GzipFault, inflate
 from torfluxd.influx.stamp import stamp_lines
+from torfluxd.reporter.forms import MAX_LINE_BYTES as REPORTED_LINE_BYTES
 
 __all__ = ["KEEP_SECONDS", "LONG_LINE", "MAX_LINE_BYTES", "Intake", "Keep"]
 
@@ -26,8 +27,8 @@ KEEP_SECONDS: Final = 20.0
 """How long it may take to keep points: what a commit takes, a second, and what a disk that is busy with something else
 may take. Clients give up after 5 s (Telegraf) to a minute, and come back."""
 
-MAX_LINE_BYTES: Final = 65_535
-"""As long as a gateway takes a line by default, because influxd takes no longer series, and no longer string."""
+MAX_LINE_BYTES: Final = REPORTED_LINE_BYTES - 64
+"""A reporter takes no longer lines, once they have their coarse times. A gateway takes some 4 KiB more by default."""
 
 LONG_LINE: Final = "line is too long"
 
