@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Destination
-from torfluxd.errors import SpoolBrokenError
+from torfluxd.errors import SpoolBrokenError, SpoolFullError
 from torfluxd.reporter.commit import Commit
 from torfluxd.reporter.keeping import HELD_BYTES, PART_BYTES, ReporterKeep
 
@@ -23,11 +23,15 @@ class KeepingTests(SynchronousTestCase):
         self.clock = Clock()
         self.handed: list[tuple[bytes, Destination]] = []
         self.commits: list[Commit] = []
+        self.withheld = 0
         self.keep = ReporterKeep(self.record_lines, self.clock)
 
     def record_lines(self, lines: bytes, destination: Destination) -> Commit:
         """Take lines; each call is a commit of its own."""
         self.handed.append((lines, destination))
+        if self.withheld:
+            self.withheld -= 1
+            return Commit.resolved(False)
         commit = Commit()
         self.commits.append(commit)
         return commit
@@ -54,14 +58,19 @@ class KeepingTests(SynchronousTestCase):
 
     def test_not_taken(self) -> None:
         """When the rules leave nothing of it, that is said; when they leave some, the rest is kept."""
-        kept = self.kept(LINE % 1)
-        self.resolve(False)
-        self.assertFalse(self.successResultOf(kept))
+        self.withheld = 1
+        self.assertFalse(self.successResultOf(self.kept(LINE % 1)))
         many = b"\n".join(LINE % number for number in range(PART_BYTES // 20))
+        self.withheld = 1
         kept = self.kept(many)
-        self.commits.pop(0).resolve(False)
         self.resolve()
         self.assertTrue(self.successResultOf(kept))
+
+    def test_no_room(self) -> None:
+        """When it was taken, and then there was no room for it, it is not kept, and may be sent again."""
+        kept = self.kept(LINE % 1)
+        self.resolve(False)
+        self.failureResultOf(kept, SpoolFullError)
 
     def test_broken(self) -> None:
         """When the disk fails, so does it, whichever part that was."""

@@ -13,6 +13,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.errors import PointError
+from torfluxd.reporter.instruments import Instruments
 from torfluxd.reporter.statsd import MAX_METRICS, MAX_SET_VALUES, Meters, Statsd, StatsdCounts
 
 ADDRESS = ("127.0.0.1", 9)
@@ -25,7 +26,7 @@ class Meter:
 
     told: list[Any] = field(factory=list)
 
-    def add(self, amount: float = 1) -> None:
+    def add(self, amount: int = 1) -> None:
         """Count."""
         self.told.append(amount)
 
@@ -33,7 +34,7 @@ class Meter:
         """Set."""
         self.told.append(value)
 
-    def observe(self, value: float, weight: float = 1) -> None:
+    def observe(self, value: float, weight: int = 1) -> None:
         """Observe."""
         self.told.append((value, weight))
 
@@ -46,8 +47,8 @@ class RememberingMeters:
     points: list[tuple[str, Mapping[str, float], Mapping[str, str] | None]] = field(factory=list)
 
     def _meter(self, kind: str, name: str, tags: Mapping[str, str] | None) -> Meter:
-        if name == "unwritable":
-            raise PointError("no point can have this name")
+        if name.startswith("unwritable") or any(key[1] == name and key[0] != kind for key in self.meters):
+            raise PointError("no point can have this name, or it is one of another kind")
         return self.meters.setdefault((kind, name, str(dict(tags or {}))), Meter())
 
     def counter(self, name: str, tags: Mapping[str, str] | None = None) -> Meter:
@@ -99,6 +100,34 @@ class StatsdTests(SynchronousTestCase):
         self.hear(b"a:2|c\na:1|c|@0.1", b"a:3|c|#x:y")
         self.assertEqual(self.meters.told("counter", "a"), [2, 10])
         self.assertEqual(self.meters.told("counter", "a", "{'x': 'y'}"), [3])
+
+    def test_fractions(self) -> None:
+        """What is not whole adds up, and what is taken back is taken off what follows."""
+        self.hear(b"a:0.5|c", b"a:0.75|c", b"a:-3|c", b"a:4|c", b"a:1|c|@0.3")
+        self.assertEqual(self.meters.told("counter", "a"), [0, 1, 0, 1, 3])
+        self.assertTrue(all(type(amount) is int for amount in self.meters.told("counter", "a")))
+
+    def test_one_name_of_two_kinds(self) -> None:
+        """A name that stands for a counter and for a time is two metrics."""
+        self.hear(b"a:1|c", b"a:320|ms", b"a:1|c")
+        self.assertEqual(self.meters.told("counter", "a"), [1, 1])
+        self.assertEqual(self.meters.told("timer", "a.time"), [(0.32, 1)])
+
+    def test_real_instruments(self) -> None:
+        """With a reporter's own instruments it comes to points."""
+
+        class Meters(Instruments):
+            def record(self, *point: object) -> None:
+                """None is recorded here."""
+
+        instruments = Meters()
+        statsd = Statsd(instruments, self.clock, INTERVAL_SECONDS)
+        statsd.datagramReceived(b"c:1|c|@0.1\ng:3|g\ng:+4|g\nt:500|ms|@0.5|#v:1\nh:0.2|h", ADDRESS)
+        points = {name: (fields, tags) for name, fields, tags in instruments.harvest()}
+        self.assertEqual(points["c"], ({"count": 10}, {}))
+        self.assertEqual(points["g"][0]["last"], 7)
+        self.assertEqual((points["t"][0]["count"], points["t"][0]["sum_seconds"], points["t"][1]), (2, 1.0, {"v": "1"}))
+        self.assertEqual(points["h"][0]["le_0.25"], 1)
 
     def test_gauges(self) -> None:
         """A gauge stands where it was set, and changes by what is added."""

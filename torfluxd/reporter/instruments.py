@@ -130,10 +130,10 @@ class _Values(Instrument):
         self._sum = self._last = 0.0
         self._least, self._most = inf, -inf
 
-    def _take(self, value: float) -> None:
+    def _take(self, value: float, weight: int = 1) -> None:
         """Take a value into account. Under the lock."""
-        self._count += 1
-        self._sum += value
+        self._count += weight
+        self._sum += value * weight
         self._last = value
         if value < self._least:
             self._least = value
@@ -141,10 +141,10 @@ class _Values(Instrument):
             self._most = value
         self._changed()
 
-    def _observe(self, value: float) -> None:
+    def _observe(self, value: float, weight: int = 1) -> None:
         number = self._number(value)
         with self._home._lock:
-            self._take(number)
+            self._take(number, weight)
 
     def _number(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):
@@ -196,12 +196,13 @@ class Timer(_Values):
             "mean_seconds": self._sum / self._count,
         }
 
-    def observe(self, seconds: float) -> None:
+    def observe(self, seconds: float, weight: int = 1) -> None:
         """Say how long it took.
 
+        :param weight: for how many times this one stands, where only some are measured; at least 1.
         :raises PointError: it is no finite number.
         """
-        self._observe(seconds)
+        self._observe(seconds, weight)
 
     def __enter__(self) -> Timer:
         _running.set((self, self._home._seconds(), _running.get()))
@@ -235,15 +236,16 @@ class Histogram(_Values):
         up_to = zip(self.buckets, accumulate(self._counts), strict=False)
         return {"count": self._count, "sum": self._sum, **{f"le_{bound!r}": count for bound, count in up_to}}
 
-    def observe(self, value: float) -> None:
+    def observe(self, value: float, weight: int = 1) -> None:
         """Take a value into account.
 
+        :param weight: for how many values this one stands, where only some are looked at; at least 1.
         :raises PointError: it is no finite number.
         """
         number = self._number(value)
         with self._home._lock:
-            self._counts[bisect_left(self.buckets, number)] += 1
-            self._take(number)
+            self._counts[bisect_left(self.buckets, number)] += weight
+            self._take(number, weight)
 
 
 def _finite(fields: Mapping[str, FieldValue]) -> Mapping[str, FieldValue]:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from torfluxd.boundaries import Destination
+from torfluxd.errors import SpoolFullError
 from torfluxd.reporter.commit import Commit
 from torfluxd.reporter.intake import Keep
 
@@ -48,9 +49,13 @@ class ReporterKeep:
                 if number:
                     await self._turn_of_others()
                 await self._wait_for_room(len(part))
-                commits[self._record(part, destination)] = None
-        # Each of them, also behind one that was not taken: the answer is about all.
-        return any([await commit.as_deferred() for commit in commits])
+                commit = self._record(part, destination)
+                if commit.outcome is not False:  # else the rules leave nothing of it
+                    commits[commit] = None
+        for commit in commits:
+            if not await commit.as_deferred():
+                raise SpoolFullError("there is no room in memory for what the disk does not take so quickly")
+        return bool(commits)
 
     def _record(self, part: bytes, destination: Destination) -> Commit:
         self._held_bytes += len(part)

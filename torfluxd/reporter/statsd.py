@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from attrs import frozen
@@ -12,7 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from torfluxd.errors import PointError
-from torfluxd.reporter.statsd_lines import Sample, read_datagram
+from torfluxd.reporter.statsd_lines import Kind, Sample, read_datagram
 
 __all__ = ["MAX_METRICS", "MAX_SET_VALUES", "Meters", "Statsd", "StatsdCounts"]
 
@@ -27,7 +28,8 @@ DATAGRAM_BYTES: Final = 65_536
 """The largest that UDP has."""
 
 MILLISECONDS: Final = 1000.0
-_KEPT_COUNT: Final = "count"
+_KINDS: Final[Mapping[Kind, str]] = {"c": "count", "g": "gauge", "ms": "time", "h": "histogram", "d": "histogram"}
+"""What is put behind the name of a metric that is one of another kind already."""
 
 _Key = tuple[str, str, tuple[tuple[str, str], ...]]
 
@@ -35,7 +37,7 @@ _Key = tuple[str, str, tuple[tuple[str, str], ...]]
 class Adds(Protocol):
     """A counter."""
 
-    def add(self, amount: float = 1) -> None:
+    def add(self, amount: int = 1) -> None:
         """Count so much."""
 
 
@@ -49,7 +51,7 @@ class Sets(Protocol):
 class Observes(Protocol):
     """A timer or a histogram."""
 
-    def observe(self, value: float, weight: float = 1) -> None:
+    def observe(self, value: float, weight: int = 1) -> None:
         """One value, or one that stands for several."""
 
 
@@ -102,6 +104,7 @@ class Statsd(DatagramProtocol):
         self._interval_seconds = interval_seconds
         self._known: dict[_Key, Callable[[Sample], None]] = {}
         self._gauges: dict[_Key, float] = {}
+        self._rests: dict[_Key, float] = {}
         self._sets: dict[_Key, set[int]] = {}
         self._samples = self._unread = self._beyond = 0
         self._told = StatsdCounts()
@@ -142,7 +145,7 @@ class Statsd(DatagramProtocol):
         """Write how many values each set had, and tell what could not be read."""
         for (_, name, tags), values in self._sets.items():
             if values:
-                self._meters.record(name, {_KEPT_COUNT: len(values)}, dict(tags))
+                self._meters.record(name, {"count": len(values)}, dict(tags))
                 values.clear()
         self._tell()
 
@@ -153,31 +156,44 @@ class Statsd(DatagramProtocol):
             if len(self._known) >= MAX_METRICS:
                 self._beyond += 1
                 return
-            try:
-                gather = self._known[key] = self._gatherer(key, sample)
-            except (PointError, ValueError, TypeError):  # a name that no point can have
+            gather = self._found(key, sample)
+            if gather is None:
                 self._unread += 1
                 return
+            self._known[key] = gather
         gather(sample)
         self._samples += 1
 
-    def _gatherer(self, key: _Key, first: Sample) -> Callable[[Sample], None]:
-        """What takes the values of one metric."""
-        name, tags, meters = first.name, dict(first.tags), self._meters
-        if first.kind == "c":
-            counter = meters.counter(name, tags)
-            return lambda sample: counter.add(_number(sample) / sample.rate)
-        if first.kind == "g":
-            gauge = meters.gauge(name, tags)
-            return lambda sample: gauge.set(self._gauged(key, sample))
-        if first.kind == "ms":
-            timer = meters.timer(name, tags)
-            return lambda sample: timer.observe(_number(sample) / MILLISECONDS, 1 / sample.rate)
+    def _found(self, key: _Key, first: Sample) -> Callable[[Sample], None] | None:
+        """What takes the values of one metric; None where no point can have its name."""
         if first.kind == "s":
             values = self._sets[key] = set()
             return lambda sample: _insert(values, str(sample.value))
+        for name in (first.name, f"{first.name}.{_KINDS[first.kind]}"):
+            with suppress(PointError):
+                return self._gatherer(first.kind, name, key)
+        return None
+
+    def _gatherer(self, kind: Kind, name: str, key: _Key) -> Callable[[Sample], None]:
+        tags, meters = dict(key[2]), self._meters
+        if kind == "c":
+            counter = meters.counter(name, tags)
+            return lambda sample: counter.add(self._whole(key, _number(sample) / sample.rate))
+        if kind == "g":
+            gauge = meters.gauge(name, tags)
+            return lambda sample: gauge.set(self._gauged(key, sample))
+        if kind == "ms":
+            timer = meters.timer(name, tags)
+            return lambda sample: timer.observe(_number(sample) / MILLISECONDS, round(1 / sample.rate))
         histogram = meters.histogram(name, tags)
-        return lambda sample: histogram.observe(_number(sample), 1 / sample.rate)
+        return lambda sample: histogram.observe(_number(sample), round(1 / sample.rate))
+
+    def _whole(self, key: _Key, amount: float) -> int:
+        """What a counter is to count now: what is below one, or below nothing, waits for the next."""
+        due = self._rests.get(key, 0.0) + amount
+        whole = max(0, int(due))
+        self._rests[key] = due - whole
+        return whole
 
     def _gauged(self, key: _Key, sample: Sample) -> float:
         """What a gauge stands at."""
