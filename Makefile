@@ -27,6 +27,7 @@ run: ## see it work: a private Tor network, InfluxDB, the gateway and six report
 	@$(BIN)/torfluxd demo $(ARGS)
 
 test: setup lint ## set up what is missing, then ruff, mypy and all tests, with a real tor and a real influxd
+	@scripts/setup test
 	@scripts/run-tests $(ARGS)
 
 lint: venv ## ruff and mypy

@@ -137,11 +137,12 @@ class PackagingTests(SynchronousTestCase):
         self.addCleanup(self.environment.pip, "uninstall", "--quiet", "--yes", "torfluxd")
 
     def test_wheel(self) -> None:
-        """The wheel holds the package, its types, its licence and the plugin, and nothing that was lying around."""
+        """The wheel holds the package, its types, its licence and the plugins, and nothing that was lying around."""
         names = ZipFile(self.wheel).namelist()
         (metadata,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
         wanted = {f"{metadata}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
-        wanted |= {f"{metadata}/licenses/LICENSE", "torfluxd/py.typed", "twisted/plugins/torfluxd_plugin.py"}
+        wanted |= {f"{metadata}/licenses/LICENSE", "torfluxd/py.typed"}
+        wanted |= {f"twisted/plugins/{name}_plugin.py" for name in ("torfluxd", "torfluxd_agent")}
         wanted |= {str(path.relative_to(self.source)) for path in (self.source / "torfluxd").rglob("*.py")}
         self.assertEqual(sorted(names), sorted(wanted))
 

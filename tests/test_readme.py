@@ -22,11 +22,18 @@ from torfluxd.gateway.identity import CREDENTIAL, KEY_FILE, KEY_VARIABLE
 from torfluxd.onion.address import parse_onion_address
 from torfluxd.onion.testnet_command import TestnetOptions
 from torfluxd.ops.ending import EXIT_FAILED, EXIT_USAGE
-from torfluxd.settings import CONFIG_OPTIONS, GATEWAY_OPTIONS, read_gateway_settings
+from torfluxd.settings import (
+    AGENT_CONFIG_OPTIONS,
+    AGENT_OPTIONS,
+    CONFIG_OPTIONS,
+    GATEWAY_OPTIONS,
+    read_gateway_settings,
+)
 from torfluxd.settings.config import read_config
 
 OPTIONS = (*GATEWAY_OPTIONS, *CONFIG_OPTIONS)
-GATEWAY_COMMAND = re.compile(r"(?:twistd|twist|serve)\b.*")
+OPTIONS_OF_THE_AGENT = (*AGENT_OPTIONS, *AGENT_CONFIG_OPTIONS)
+OUR_COMMAND = re.compile(r"(?:twistd|twist|serve|agent) .*(?:\\\n.*)*")
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 
 
@@ -46,8 +53,8 @@ class ReadmeTests(SynchronousTestCase):
         self.assertEqual(rendered()[1], "")
 
     def test_documentation(self) -> None:
-        """So does all that is in `docs`, and what it names of the gateway's options exists."""
-        known = {option.name for option in OPTIONS}
+        """So does all that is in `docs`, and the options that it names exist."""
+        known = {option.name for option in (*OPTIONS, *OPTIONS_OF_THE_AGENT)}
         for path in sorted((CHECKOUT / "docs").glob("*.rst")):
             document, remarks = rendered(path.relative_to(CHECKOUT).as_posix())
             self.assertEqual(remarks, "", path.name)
@@ -92,10 +99,11 @@ class ReadmeTests(SynchronousTestCase):
             self.assertEqual(run("sh", "-n", text=script), (0, ""))
 
     def test_options_exist(self) -> None:
-        """Every option that it names is one, of the gateway, the demo, the testnet or the spool command."""
+        """Every option that it names is one, of the gateway, the agent, the demo, the testnet or the spool command."""
         others = [*DemoOptions.optFlags, *DemoOptions.optParameters, *TestnetOptions.optFlags, *SpoolOptions.optFlags]
-        known = {option.name for option in OPTIONS} | {option[0] for option in others} | {"help"}
-        commands = [found for script in blocks("sh") for found in GATEWAY_COMMAND.findall(script)]
+        known = {option.name for option in (*OPTIONS, *OPTIONS_OF_THE_AGENT)} | {option[0] for option in others}
+        known.add("help")
+        commands = [found for script in blocks("sh") for found in OUR_COMMAND.findall(script)]
         named = {name for text in (*literals(), *commands) for name in OPTION.findall(text)}
         self.assertEqual(named - known, set())
 
@@ -106,6 +114,15 @@ class ReadmeTests(SynchronousTestCase):
         for option in OPTIONS:
             if option.default is not None and option.metavar is not None:
                 self.assertIn(option.default, literals(), option.name)
+
+    def test_options_of_the_agent_are_told(self) -> None:
+        """Every option of the agent is in its table, with its default."""
+        texts = [literal.astext() for literal in rendered("docs/agent.rst")[0].findall(nodes.literal)]
+        table = {re.split(r"[ `]", text)[0].removeprefix("--") for text in texts if text.startswith("--")}
+        self.assertEqual({option.name for option in OPTIONS_OF_THE_AGENT} - table, set())
+        for option in OPTIONS_OF_THE_AGENT:
+            if option.default is not None and option.metavar is not None:
+                self.assertIn(option.default, texts, option.name)
 
     def test_configuration(self) -> None:
         """Its example of a configuration is one, and says what stands behind it."""

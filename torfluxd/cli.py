@@ -1,4 +1,4 @@
-"""The `torfluxd` command: `serve`, `demo`, `key`, `schema`, `spool`, `status`, `testnet`."""
+"""The `torfluxd` command: `serve`, `agent`, `demo`, `key`, `schema`, `spool`, `status`, `testnet`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = ["main"]
 _COMMANDS = """\
 Commands:
     serve     Run the gateway here, in the foreground (as `twist torfluxd` does).
+    agent     Let InfluxDB clients on this machine report through Tor.
     demo      Show it all on one machine: Tor network, InfluxDB, gateway, reporters.
     key       Make or read the private key of an onion service.
     schema    Propose a schema for the gateway, out of a sample of line protocol.
@@ -29,8 +30,8 @@ Commands:
     status    How a gateway that runs is; for people, scripts and health checks.
     testnet   Run a private Tor network on loopback, for tests.
 
-`torfluxd COMMAND --help` tells more of each. As a daemon, the gateway runs as
-`twistd torfluxd`.
+`torfluxd COMMAND --help` tells more of each. As daemons, the gateway runs as
+`twistd torfluxd`, and the agent as `twistd torfluxd-agent`.
 """
 
 _KEY_HELP = """\
@@ -94,6 +95,12 @@ def _serve(arguments: list[str]) -> None:
         "fileLogObserverFactory": lambda stream: observer(stream, options.log_format, os.environ),
     }
     Twist.run(cast(TwistOptions, how))
+
+
+def _agent(arguments: list[str]) -> None:
+    from twisted.application.twist._twist import Twist
+
+    Twist.main(["torfluxd", "--log-format=text", "torfluxd-agent", *arguments])
 
 
 def _demo(arguments: list[str]) -> None:
@@ -251,6 +258,7 @@ _KEY_ACTIONS: dict[str, Callable[[Path], str]] = {
 
 _RUN: dict[str, Callable[[list[str]], None]] = {
     "serve": _serve,
+    "agent": _agent,
     "demo": _demo,
     "key": _key,
     "schema": _schema,

@@ -22,20 +22,21 @@ except ImportError:  # Windows: there is no flock, and only the reporter runs th
 __all__ = ["StateDirectory", "check_state_directory", "default_state_directory"]
 
 
-def default_state_directory(environment: Mapping[str, str], user_id: int, home: Path) -> Path:
+def default_state_directory(environment: Mapping[str, str], user_id: int, home: Path, name: str = "torfluxd") -> Path:
     """Where state belongs when nobody says: systemd's word first, then root's place, then the user's (XDG).
 
     :param environment: `os.environ`.
     :param user_id: the effective one; 0 is root.
     :param home: the user's home directory.
+    :param name: of the program.
     """
     given = environment.get("STATE_DIRECTORY", "")
     if given:
         return Path(given.split(":")[0])  # systemd.exec(5): several are separated by colons
     if user_id == 0:
-        return Path("/var/lib/torfluxd")
+        return Path("/var/lib") / name
     base = environment.get("XDG_STATE_HOME", "")
-    return (Path(base) if base.startswith("/") else home / ".local" / "state") / "torfluxd"
+    return (Path(base) if base.startswith("/") else home / ".local" / "state") / name
 
 
 def check_state_directory(path: Path) -> None:

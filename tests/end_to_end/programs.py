@@ -16,6 +16,7 @@ from tests.private_network import private_network
 __all__ = [
     "Cleanup",
     "Gateway",
+    "LocalAgent",
     "LocalGateway",
     "Program",
     "client_tor",
@@ -156,6 +157,25 @@ class LocalGateway(Program):
         listen = f"tcp:{self.port}:interface=127.0.0.1"
         command = [BIN / "torfluxd", "serve", "--tor", "none", "--listen", listen, "--influxdb", influxdb]
         super().__init__(cleanup, [*command, "--state-dir", state, *options], state.with_name(f"{state.name}.log"))
+        self.wait_for("serving on ")
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+class LocalAgent(Program):
+    """An agent on a TCP port of this machine.
+
+    :ivar port: on 127.0.0.1.
+    """
+
+    def __init__(self, cleanup: Cleanup, state: Path, onion: str, *options: str, port: int | None = None) -> None:
+        self.port = free_port() if port is None else port
+        listen = f"tcp:{self.port}:interface=127.0.0.1"
+        command = [BIN / "torfluxd", "agent", "--onion", onion, "--listen", listen, "--state-dir", state]
+        super().__init__(cleanup, [*command, *options], state.with_name(f"{state.name}.log"))
         self.wait_for("serving on ")
 
     @property

@@ -1,0 +1,272 @@
+"""The agent as a Twisted service: settings in, a local InfluxDB out, whose points are reported through Tor.
+
+It comes up in this order: the state directory and its spool; the doors. It goes down in the reverse order, so that what
+a client was promised is kept: no new connections, the requests in flight, then the reporter's last attempt.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorCore,
+    IReactorTime,
+    IReactorUDP,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+import torfluxd
+from torfluxd.boundaries import Destination
+from torfluxd.errors import ListenError, SettingsError, TorfluxdError
+from torfluxd.onion.process import find_tor
+from torfluxd.reporter.admission import Admission
+from torfluxd.reporter.intake import Intake
+from torfluxd.reporter.keeping import ReporterKeep
+from torfluxd.reporter.listener import MAX_BODY_BYTES, Listener, listener_site
+from torfluxd.reporter.reporter import Reporter
+from torfluxd.reporter.statsd import Statsd
+from torfluxd.reporter.tor_socks import TorSocks
+from torfluxd.settings import AgentSettings, MeasurementSchema, load_schema
+from torfluxd.state import StateDirectory, check_state_directory, default_state_directory
+
+__all__ = ["Agent", "AgentReactor", "check_agent"]
+
+DRAIN_SECONDS: Final = 1.5
+"""What requests in flight get at the end: a commit takes some hundredths of a second."""
+
+LAST_REPORT_SECONDS: Final = 2.5
+"""What the reporter's last attempt gets: with the first, and with a second for tor to end, five in all."""
+
+COMMIT_SECONDS: Final = 0.02
+"""How long points gather before they are put on disk together. Clients wait for that; one that writes point by point
+gets forty of them away in a second, and a disk that syncs fifty times a second is not busy."""
+
+DEFAULT_DATABASE: Final = "telemetry"
+"""Where reports without points go when nobody has said where everything goes. Nothing is written there."""
+
+PROGRAM: Final = "torfluxd-agent"
+
+_log = Logger()
+
+
+class AgentReactor(IReactorCore, IReactorTime, IReactorUDP):
+    """The kind of reactor that the agent needs."""
+
+
+class Agent(Service):
+    """The agent.
+
+    Nothing is opened before :meth:`prepare`, which may be called early, to have its errors before a daemon forks.
+
+    :param reactor: the reactor to run on.
+    :param settings: what to do.
+    :param environment: `os.environ`.
+    :param give_up: called once, with the error, when the agent cannot come up; the error has been logged.
+    """
+
+    def __init__(
+        self,
+        reactor: AgentReactor,
+        settings: AgentSettings,
+        environment: Mapping[str, str],
+        *,
+        give_up: Callable[[TorfluxdError], None],
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._environment = environment
+        self._give_up = give_up
+        self._state: StateDirectory | None = None
+        self._ports: list[IListeningPort] = []
+        self._coming_up: Deferred[None] | None = None
+
+    def prepare(self) -> None:
+        """Claim the state directory, make the reporter, and read the endpoints.
+
+        :raises TorfluxdError: something of it is not to be had; the state directory is free again.
+        """
+        settings = self._settings
+        self._state = StateDirectory.claim(_state_path(settings, self._environment))
+        try:
+            self._reporter = _make_reporter(self._reactor, settings, self._state.path)
+            self._doors = [(text, server_endpoint(self._reactor, text)) for text in settings.listen]
+        except BaseException:
+            self._state.release()
+            self._state = None
+            raise
+        pinned = None
+        if settings.database is not None:
+            pinned = Destination(settings.database, settings.retention_policy)
+        keep = ReporterKeep(self._reporter.record_lines, self._reactor)
+        intake = Intake(keep, self._reactor, MAX_BODY_BYTES, pinned=pinned, api=settings.influxdb_api)
+        self._listener = Listener(intake, Admission(settings.hosts, _host(settings.onion)))
+        self._statsd = None if settings.statsd is None else Statsd(self._reporter, self._reactor, settings.interval)
+
+    def startService(self) -> None:
+        """Come up.
+
+        :raises TorfluxdError: as :meth:`prepare`, where that has not been called.
+        """
+        if self._state is None:
+            self.prepare()
+        Service.startService(self)
+        # Not before the reactor runs: only then is there a log, and a reactor that can be stopped.
+        self._reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        if self.running:
+            self._coming_up = Deferred.fromCoroutine(self._come_up()).addErrback(self._not_up)
+
+    async def _come_up(self) -> None:
+        assert self._state is not None
+        self._state.name_holder()  # it was claimed before a daemon forked
+        settings = self._settings
+        _log.info(
+            "torfluxd-agent {version}: reports go to {onion}, one every {seconds:g} s",
+            version=torfluxd.__version__,
+            onion=settings.onion,
+            seconds=settings.interval,
+        )
+        self._reporter.startService()
+        site = listener_site(self._listener, self._reactor)
+        for name, endpoint in self._doors:
+            try:
+                self._ports.append(await endpoint.listen(site))
+            except (CannotListenError, OSError) as error:
+                raise _cannot_listen(name, error) from None
+        self._open_statsd()
+        _log.info("serving on {where}", where=", ".join(settings.listen))
+
+    def _open_statsd(self) -> None:
+        where = self._settings.statsd
+        if where is None or self._statsd is None:
+            return
+        try:
+            self._ports.append(self._statsd.listen(self._reactor, where.port, where.interface))
+        except (CannotListenError, OSError) as error:
+            raise _cannot_listen(f"udp:{where.port}:interface={where.interface}", error) from None
+        _log.info("statsd on UDP port {port} of {interface}", port=where.port, interface=where.interface)
+
+    def _not_up(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return  # stopped on the way
+        if failure.check(TorfluxdError) is None:
+            _log.failure("torfluxd-agent cannot start, for a fault of its own", failure)
+        else:
+            _log.critical("torfluxd-agent cannot start: {problem}", problem=failure.getErrorMessage())
+        self._give_up(TorfluxdError(failure.getErrorMessage()))
+
+    def stopService(self) -> Deferred[None]:
+        """Go down. Fires when everything has ended, within five seconds; what could not be reported stays on disk."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._go_down())
+
+    async def _go_down(self) -> None:
+        if self._coming_up is not None:
+            self._coming_up.cancel()
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        self._ports.clear()
+        if self._state is None:
+            return
+        drained = self._listener.drained()
+        await drained.addTimeout(DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda result, seconds: None)
+        await self._reporter.stopService()
+        self._state.release()
+        self._state = None
+
+
+def check_agent(settings: AgentSettings, environment: Mapping[str, str], reactor: AgentReactor) -> None:
+    """Look at all that the settings name; start nothing, write nothing.
+
+    :raises SettingsError: the agent could not come up; all that is wrong is told.
+    """
+    problems: list[str] = []
+    state = _state_path(settings, environment)
+    for look in (
+        lambda: check_state_directory(state),
+        lambda: [server_endpoint(reactor, text) for text in settings.listen],
+        lambda: _schema(settings),
+        lambda: _check_tor(settings, state),
+    ):
+        try:
+            look()
+        except TorfluxdError as error:
+            problems += error.problems if isinstance(error, SettingsError) else [str(error)]
+    if problems:
+        raise SettingsError(*problems)
+
+
+def _check_tor(settings: AgentSettings, state: Path) -> None:
+    if settings.tor is not None and settings.tor.launches:
+        find_tor(settings.tor_binary)
+    _tor(settings, state)
+
+
+def _state_path(settings: AgentSettings, environment: Mapping[str, str]) -> Path:
+    user = os.geteuid() if hasattr(os, "geteuid") else -1
+    return settings.state_dir or default_state_directory(environment, user, Path.home(), PROGRAM)
+
+
+def _make_reporter(reactor: AgentReactor, settings: AgentSettings, state: Path) -> Reporter:
+    return Reporter(
+        settings.onion,
+        settings.database or DEFAULT_DATABASE,
+        retention_policy=settings.retention_policy,
+        state_dir=state,
+        socks=_tor(settings, state),
+        client_key=settings.client_key,
+        schema=_schema(settings),
+        granularity_seconds=settings.granularity,
+        interval_seconds=settings.interval,
+        keep_bytes=settings.spool_limit,
+        commit_seconds=COMMIT_SECONDS,
+        stop_seconds=LAST_REPORT_SECONDS,
+        reactor=reactor,
+    )
+
+
+def _tor(settings: AgentSettings, state: Path) -> TorSocks | str | None:
+    if settings.tor is None:
+        return None
+    return TorSocks.launched(state / "tor", settings.tor_binary) if settings.tor.launches else settings.tor.socks
+
+
+def _schema(settings: AgentSettings) -> Mapping[str, MeasurementSchema] | None:
+    if settings.schema is None:
+        return settings.own_schema
+    try:
+        return load_schema(settings.schema)
+    except SettingsError as error:
+        raise SettingsError(*(f"--schema: {problem}" for problem in error.problems)) from None
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0].partition(":")[0]
+
+
+def server_endpoint(reactor: object, text: str) -> IStreamServerEndpoint:
+    """Read what `--listen` names.
+
+    :raises SettingsError: it is no endpoint.
+    """
+    try:
+        return cast(IStreamServerEndpoint, serverFromString(reactor, text))
+    except Exception as error:  # whatever the parser of a plug-in raises
+        why = " ".join(str(error).split())[:100] or type(error).__name__
+        raise SettingsError(f"--listen: {text!r} is not a Twisted server endpoint ({why}); see --help") from None
+
+
+def _cannot_listen(name: str, error: Exception) -> ListenError:
+    reason = getattr(error, "socketError", None) or error
+    return ListenError(f"cannot listen on {name}: {reason}")
