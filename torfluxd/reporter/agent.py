@@ -28,13 +28,14 @@ from twisted.python.failure import Failure
 import torfluxd
 from torfluxd.boundaries import Destination
 from torfluxd.errors import ListenError, SettingsError, TorfluxdError
-from torfluxd.onion.process import find_tor
+from torfluxd.onion.client_keyfile import load_client_key_file
 from torfluxd.reporter.admission import Admission
 from torfluxd.reporter.intake import Intake
 from torfluxd.reporter.keeping import ReporterKeep
 from torfluxd.reporter.listener import MAX_BODY_BYTES, Listener, listener_site
 from torfluxd.reporter.reporter import Reporter
 from torfluxd.reporter.statsd import Statsd
+from torfluxd.reporter.tor import GivenSocks, SocksSource
 from torfluxd.reporter.tor_socks import TorSocks
 from torfluxd.settings import AgentSettings, MeasurementSchema, load_schema
 from torfluxd.state import StateDirectory, check_state_directory, default_state_directory
@@ -47,9 +48,9 @@ DRAIN_SECONDS: Final = 1.5
 LAST_REPORT_SECONDS: Final = 2.5
 """What the reporter's last attempt gets: with the first, and with a second for tor to end, five in all."""
 
-COMMIT_SECONDS: Final = 0.02
-"""How long points gather before they are put on disk together. Clients wait for that; one that writes point by point
-gets forty of them away in a second, and a disk that syncs fifty times a second is not busy."""
+COMMIT_SECONDS: Final = 0.001
+"""How long points gather before they are put on disk together: hardly, because clients wait for it. What comes while
+the disk syncs is put there together anyway, so under load there are not more syncs."""
 
 DEFAULT_DATABASE: Final = "telemetry"
 """Where reports without points go when nobody has said where everything goes. Nothing is written there."""
@@ -208,9 +209,9 @@ def check_agent(settings: AgentSettings, environment: Mapping[str, str], reactor
 
 
 def _check_tor(settings: AgentSettings, state: Path) -> None:
-    if settings.tor is not None and settings.tor.launches:
-        find_tor(settings.tor_binary)
     _tor(settings, state)
+    if settings.client_key is not None:
+        load_client_key_file(settings.client_key)
 
 
 def _state_path(settings: AgentSettings, environment: Mapping[str, str]) -> Path:
@@ -236,10 +237,16 @@ def _make_reporter(reactor: AgentReactor, settings: AgentSettings, state: Path) 
     )
 
 
-def _tor(settings: AgentSettings, state: Path) -> TorSocks | str | None:
+def _tor(settings: AgentSettings, state: Path) -> SocksSource | None:
+    """The tor to use, which is not started; None for one that is to be found."""
     if settings.tor is None:
         return None
-    return TorSocks.launched(state / "tor", settings.tor_binary) if settings.tor.launches else settings.tor.socks
+    if settings.tor.launches:
+        return TorSocks.launched(state / "tor", settings.tor_binary)
+    try:
+        return GivenSocks(settings.tor.socks)
+    except SettingsError as error:
+        raise SettingsError(f"--tor: {error}") from None
 
 
 def _schema(settings: AgentSettings) -> Mapping[str, MeasurementSchema] | None:
