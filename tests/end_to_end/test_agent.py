@@ -34,6 +34,7 @@ from tests.end_to_end.programs import (
 )
 from tests.end_to_end.telegraf import Telegraf
 from tests.influxd import Influxd
+from tests.private_network import private_network
 
 POINTS = 20
 """How many points each client writes. Each has a number of its own as its value: so it can be seen whether one is
@@ -72,14 +73,13 @@ class AgentCase(SynchronousTestCase):
         self.expected: list[int] = []
         self.start_agent()
 
-    def start_agent(self, *options: str, port: int | None = None) -> None:
+    def start_agent(self, *options: str, port: int | None = None, tor: str = "") -> None:
         """Start it, or start it again."""
-        tor = f"socks:tcp:127.0.0.1:{self.socks}"
         self.agent = LocalAgent(
             self.addCleanup,
             self.directory / "agent",
             self.gateway.hostname,
-            *("--tor", tor, "--interval", "1s", *options),
+            *("--tor", tor or f"socks:tcp:127.0.0.1:{self.socks}", "--interval", "1s", *options),
             port=port,
         )
 
@@ -256,6 +256,19 @@ class TroubleTests(AgentCase):
         self.bring_tor()
         self.start_agent(port=self.agent.port)
         self.assert_all_arrive("ended")
+
+    def test_own_tor(self) -> None:
+        """With a tor of its own it needs no other, and ends in five seconds all the same, with that tor."""
+        self.agent.stop()
+        binary = str(private_network().tor_binary)
+        self.start_agent("--tor-binary", binary, port=self.agent.port, tor="launch")
+        telegraf = Telegraf(self.agent.port)
+        for _ in range(POINTS):
+            telegraf.write(self.line("own").encode())
+        self.assert_all_arrive("own")
+        began = time.monotonic()
+        self.agent.stop()
+        self.assertLess(time.monotonic() - began, STOP_SECONDS + 1)
 
     def test_statsd(self) -> None:
         """A statsd client's counter arrives as what was counted."""

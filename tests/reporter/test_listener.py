@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -58,6 +60,35 @@ def post(target: bytes, body: bytes = b"m v=1 5", headers: bytes = HOST, version
 def get(target: bytes, method: bytes = b"GET", headers: bytes = HOST) -> bytes:
     """A GET, or another request without a body, as it is sent."""
     return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, headers)
+
+
+_SENT = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from(
+        (
+            post(WRITES[V1]),
+            post(WRITES[V2])[:-3],
+            b"1 5",
+            b"POST /write?db=a HTTP/1.1\r\n",
+            HOST,
+            b"Transfer-Encoding: chunked\r\n",
+            b"Content-Length: 7\r\n",
+            b"Content-Encoding: gzip\r\n",
+            b"Expect: 100-continue\r\n",
+            b"Connection: close\r\n",
+            b"Cookie: a=b; c\r\n",
+            b" folded\r\n",
+            b"\r\n",
+            b"7\r\nm v=1 5\r\n",
+            b"0\r\n\r\n",
+            b"fffffffff\r\n",
+            get(b"http://[/write"),
+            get(b"http://:::::/ping"),
+            get(b"/query?q=%"),
+        )
+    ),
+)
+"""Pieces of requests, good ones and others."""
 
 
 class ListenerCase(SynchronousTestCase):
@@ -467,6 +498,17 @@ class BoundTests(ListenerCase):
             visitor.send(sent)
             self.assertTrue(visitor.received().startswith(b"HTTP/1.1 400 "), sent[:60])
             self.assertTrue(visitor.closed)
+
+    @given(st.lists(_SENT, min_size=1, max_size=4))
+    def test_anything(self, sent: list[bytes]) -> None:
+        """Whatever is sent, in whatever pieces, is answered in HTTP or not at all, and nothing is a fault of ours."""
+        visitor = Visitor(self.site)
+        for piece in sent:
+            if not visitor.closed:
+                visitor.send(piece)
+        received = visitor.received()
+        self.assertTrue(not received or received.startswith(b"HTTP/1.1 "), received)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_silence(self) -> None:
         """Nothing of what clients send is logged."""
