@@ -25,15 +25,15 @@ def rendered(name: str = "README.rst") -> tuple[nodes.document, str]:
     return publish_doctree((CHECKOUT / name).read_text("utf-8"), settings_overrides=settings), remarks.getvalue()
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, name: str = "README.rst") -> list[str]:
     """The text of each block of a language: `python`, `sh`, `ini`; or of each without one: ``."""
     classes = ["code", language] if language else []
-    return [block.astext() for block in rendered()[0].findall(nodes.literal_block) if block["classes"] == classes]
+    return [block.astext() for block in rendered(name)[0].findall(nodes.literal_block) if block["classes"] == classes]
 
 
-def the_block(language: str, words: str) -> str:
+def the_block(language: str, words: str, name: str = "README.rst") -> str:
     """The one block of a language in which certain words stand."""
-    (block,) = (block for block in blocks(language) if words in block)
+    (block,) = (block for block in blocks(language, name) if words in block)
     return block
 
 

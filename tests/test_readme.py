@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -72,7 +73,7 @@ class ReadmeTests(SynchronousTestCase):
 
     def test_python(self) -> None:
         """Its Python is right: a type checker holds it against the code."""
-        examples = blocks("python")
+        examples = [*blocks("python"), *blocks("python", "docs/reporter.rst")]
         self.assertGreater(len(examples), 2)
         with tempfile.TemporaryDirectory() as place:
             names = []
@@ -88,7 +89,9 @@ class ReadmeTests(SynchronousTestCase):
         """The lines for an application record a point."""
         lines = [line for line in the_block("python", "import Reporter").splitlines() if "startService" not in line]
         names: dict[str, object] = {}
-        exec("\n".join(lines), names)
+        with tempfile.TemporaryDirectory() as home:
+            self.patch(os, "environ", {**os.environ, "HOME": home})
+            exec("\n".join(lines), names)
         reporter = names["reporter"]
         assert isinstance(reporter, Reporter)
         self.assertEqual((reporter.stats.recorded, reporter.stats.pending), (1, 1))

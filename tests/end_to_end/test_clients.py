@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -24,9 +25,18 @@ from tests.end_to_end.programs import (
     temporary_directory,
 )
 from tests.influxd import Influxd
+from tests.readme import EXAMPLE_ADDRESS, the_block
 from torfluxd import OnionAgent, Reporter
 
 TIMEOUT_SECONDS = 60
+
+AFTERWARDS = """
+from twisted.internet import reactor
+reactor.addSystemEventTrigger("before", "shutdown", reporter.stopService)
+reporter.flush().addCallback(print).addBoth(lambda _: reactor.stop())
+reactor.run()
+"""
+"""What an application does beside: it runs, and ends."""
 
 
 class ThroughTheOnionCase(TestCase):
@@ -113,6 +123,19 @@ class WriteTests(ThroughTheOnionCase):
         self.assertEqual((100, 100, 0), (reporter.stats.recorded, reporter.stats.delivered, reporter.stats.pending))
         (series,) = self.influxd.query("SELECT n, x, even, s FROM reported WHERE \"tag\" = 'a b'", "telemetry")
         self.assertEqual([[n, n / 7, n % 2 == 0, "é"] for n in range(100)], [row[1:] for row in series["values"]])
+
+    def test_the_readme(self) -> None:
+        """The lines for an application in the README, as they stand there but for the onion address, report a point."""
+        program = the_block("python", "import Reporter").replace(EXAMPLE_ADDRESS, self.gateway.hostname) + AFTERWARDS
+        home = temporary_directory(self.addCleanup)
+        environment = {**os.environ, "HOME": str(home), "TORFLUXD_SOCKS": self.tor.endpoint}
+        ended = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, "True\n", ""))
+        (series,) = self.influxd.query("SELECT seconds, files FROM backup WHERE version = '2.1'", "telemetry")
+        self.assertEqual([[12.8, 3000]], [row[1:] for row in series["values"]])
+        self.assertTrue(list(home.glob(".backup/telemetry/spool-0/spool.db")))
 
     def test_there_is_nothing_else(self) -> None:
         """Every other route, and every other method, is the same bare 404; InfluxDB hears nothing of them."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.onion.socks_proxy import ONION
+from tests.readme import the_block
 
 ROOT = Path(__file__).parents[2]
 PREAMBLE = """
@@ -193,26 +194,16 @@ class LoopTests(ProcessCase):
     """Reporters in programs of all kinds."""
 
     def test_asyncio(self) -> None:
-        """In a program of asyncio, with Twisted's reactor on its loop, it is an asynchronous context manager, and what
-        is recorded can be awaited.
+        """The program for asyncio in the documentation works: the reporter is an asynchronous context manager, and what
+        is recorded, and flushed, can be awaited.
         """
-        self.run_program("""
-            import asyncio
-            from twisted.internet import asyncioreactor
-
-            async def main():
-                from torfluxd import Reporter
-                async with Reporter(URL, "telemetry", stop_seconds=0.5, **options) as reporter:
-                    assert await reporter.record("m", {"f": 1})
-                    assert not await reporter.flush(0.5).asFuture(asyncio.get_running_loop())
-
-            loop = asyncio.new_event_loop()
-            asyncioreactor.install(loop)
-            from twisted.internet import reactor
-            reactor.startRunning(installSignalHandlers=False)
-            loop.run_until_complete(main())
-            """)
-        self.assertEqual(self.left(), {"spool-0": ["f=1i"]})
+        program = the_block("python", "import asyncio", "docs/reporter.rst")
+        said = self.run_program(
+            'os.environ["TORFLUXD_SOCKS"] = options["socks"]\n'
+            + program.replace('state_dir="telemetry"', "state_dir=state, stop_seconds=0.1")
+        )
+        self.assertEqual(said, "It is on disk.\n")
+        self.assertEqual(self.left(), {"spool-0": ["seconds=12.8"]})
 
     def test_twisted(self) -> None:
         """So it is in a coroutine of Twisted."""
