@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.end_to_end.attacks.battle import DATABASE, AttackCase, write
-from tests.end_to_end.programs import wait_until
+from tests.end_to_end.programs import curl, wait_until
 
 PLANTED = "planted-?[a-z]+"
 """Every secret of these tests."""
@@ -24,11 +24,12 @@ class SecretsTests(AttackCase):
         self.influxd.query(f"CREATE USER vendor WITH PASSWORD 'planted-vendor'; GRANT WRITE ON {DATABASE} TO vendor")
 
     def prepare_gateway(self) -> tuple[str, ...]:
-        """Write down the vendor's password."""
+        """Write down the vendor's password; everything is logged, with all fields."""
         self.password = self.directory / "password"
         self.password.touch(0o600)
         self.password.write_text("planted-vendor\n")
-        return ("--influxdb-user", "vendor", "--influxdb-password-file", str(self.password))
+        login = ("--influxdb-user", "vendor", "--influxdb-password-file", str(self.password))
+        return (*login, "--log-format", "json", "--log-level", "debug")
 
     def say(self, lines: bytes, query: str = f"db={DATABASE}&u=planted-user&p=planted-word") -> int:
         """Write as a stranger with secrets; the status."""
@@ -41,8 +42,15 @@ class SecretsTests(AttackCase):
         }
         return self.one_through_gateway(write(lines, query, **headers)).status
 
+    def page(self, name: str) -> str:
+        """A status page, as long as there is one."""
+        place = self.directory / "state" / "admin.sock"
+        return curl("--unix-socket", str(place), f"http://localhost/{name}") if place.exists() else ""
+
     def assert_discreet(self, path: str) -> None:
-        """Neither log has a secret of a stranger's, nor the gateway's one of anybody's."""
+        """Neither log has a secret of a stranger's, nor the gateway's or its status pages one of anybody's."""
+        pages = "".join(self.page(name) for name in ("", "status.json", "metrics"))
+        self.assertIsNone(re.search(f"{PLANTED}|plantedname", pages), f"{path}: {pages}")
         self.assertIsNone(re.search(PLANTED, self.gateway.log), f"{path}: {self.gateway.log}")
         strangers = "planted-(user|word|agent|cookie|token|referer|id)"
         accesses = "\n".join(self.influxd.accesses)
