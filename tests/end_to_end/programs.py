@@ -121,7 +121,16 @@ class Gateway(Program):
     def __init__(self, cleanup: Cleanup, state: Path, influxdb: str, *options: str) -> None:
         self.state = state
         # The real plugin, as twistd and twist find it.
-        command = [BIN / "twist", "--log-format=text", "torfluxd", "--state-dir", state, "--influxdb", influxdb]
+        command = [
+            BIN / "twist",
+            "--log-level=debug",
+            "--log-format=text",
+            "torfluxd",
+            "--state-dir",
+            state,
+            "--influxdb",
+            influxdb,
+        ]
         super().__init__(cleanup, [*command, *options], state.with_name(f"{state.name}.log"))
 
     @property

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.onion.hostile_control import ControlPort
@@ -139,6 +139,21 @@ class ComingUpTests(TorServiceCase):
             self.port.say(b'650 STATUS_CLIENT NOTICE BOOTSTRAP PROGRESS=50 TAG=loading SUMMARY="Loading"\r\n')
         self.port.say(DONE)
         self.assertEqual(["tor:  50 % Loading", "tor: 100 % Done"], self.said)
+
+    def test_a_quiet_log(self) -> None:
+        """Where nobody else is told, steps are for whoever wants to know, and a loss is a warning."""
+        self.port.replies[PHASE] = HALF_WAY
+        source = RunningTor(self.clock, self.port, "unix:/control", onion=None, hear=self.said.append)
+        self.service = TorService(source, self.clock, retry_delay=lambda attempt: 10.0)
+        self.addCleanup(self.service.stopService)
+        with capturedLogs() as events:
+            up = self.start()
+            self.port.say(DONE)
+            self.successResultOf(up)
+            self.port.hang_up()
+        told = [(event["log_level"], formatEvent(event)) for event in events]
+        self.assertEqual({LogLevel.debug}, {level for level, text in told if "%" in text})
+        self.assertEqual([LogLevel.warn], [level for level, text in told if "was lost" in text])
 
     def test_a_tor_without_an_onion_service_is_up_when_it_has_joined(self) -> None:
         """A reporter's tor is up when it has joined its network."""

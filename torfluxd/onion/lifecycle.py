@@ -124,7 +124,8 @@ class Lifecycle:
 
     :ivar source: how to have a tor.
     :ivar retry_delay: seconds to wait after the n-th failed attempt, given n.
-    :ivar say: takes each line of progress.
+    :ivar say: takes what went wrong.
+    :ivar progress: takes each step of the bootstrap.
     :ivar came_up: called each time that tor is up.
     :ivar went_down: called each time that a tor which let us in has ended.
     :ivar watch: watches over a tor that is up.
@@ -139,6 +140,7 @@ class Lifecycle:
     clock: IReactorTime
     retry_delay: Callable[[int], float]
     say: Callable[[str], None]
+    progress: Callable[[str], None]
     came_up: Callable[[], None]
     went_down: Callable[[], None]
     watch: Watch
@@ -202,7 +204,7 @@ class Lifecycle:
         latest = read_bootstrap(event)
         if latest is not None:
             if self.bootstrap is None or str(latest) != str(self.bootstrap):
-                self.say(f"tor: {latest}")
+                self.progress(f"tor: {latest}")
             self.bootstrap = latest
         return self.bootstrap is not None and self.bootstrap.joined
 

@@ -35,7 +35,7 @@ class TorService(Service):
 
     :param source: how to have a tor.
     :param clock: for the waits between attempts.
-    :param say: takes each line of progress, fit for a person's eyes; the log by default.
+    :param say: takes each line about tor, fit for a person's eyes; the log by default, where each has its level.
     :param came_up: called each time that tor is up, the first time and after each loss.
     :param went_down: called each time that a tor has ended, or our connection to one that is not ours, with all that it
         knew of circuits.
@@ -60,15 +60,15 @@ class TorService(Service):
     ) -> None:
         self._circuits = circuits
         self._canary = canary
-        say = say or (lambda line: _log.info("{line}", line=line))
         self._core = Lifecycle(
             source=source,
             clock=clock,
-            watch=Watch(clock, wall, say, canary),
+            watch=Watch(clock, wall, say or _tell, canary),
             went_down=went_down,
             retry_delay=retry_delay or backoffPolicy(RETRY_FIRST_SECONDS, RETRY_CAP_SECONDS, RETRY_FACTOR),
             came_up=came_up,
-            say=say,
+            say=say or _warn,
+            progress=say or _tell_progress,
         )
         self._machine = TorMachine(self._core)
 
@@ -129,3 +129,16 @@ class TorService(Service):
         if latest is not None and latest.joined:
             return "tor has joined its network, but no directory has taken the onion service's descriptor"
         return likely_cause(latest, self._core.clock_skew_seconds)
+
+
+def _tell(line: str) -> None:
+    _log.info("{line}", line=line)
+
+
+def _tell_progress(line: str) -> None:
+    """A dozen lines at each start: `systemctl status` and `torfluxd status` show how far it is."""
+    _log.debug("{line}", line=line)
+
+
+def _warn(line: str) -> None:
+    _log.warn("{line}", line=line)
