@@ -37,15 +37,17 @@ class Place:
     :ivar socket: the path of a unix socket, or None.
     :ivar host: the address to listen on, an IP address; empty for all, or where systemd knows.
     :ivar port: of TCP; 0 where systemd knows.
+    :ivar is_ours: the socket is in our state directory: what lies there in its place is one that a kill left.
     """
 
     text: str
     socket: Path | None = None
     host: str = ""
     port: int = 0
+    is_ours: bool = False
 
     def __str__(self) -> str:
-        return self.text
+        return self.text if self.socket is None else f"unix:{self.socket}"
 
     @property
     def is_local(self) -> bool:
@@ -62,9 +64,9 @@ def is_loopback(host: str) -> bool:
 
 
 def unix_place(socket: Path, mode: int) -> Place:
-    """The place of a unix socket, for those alone whom its mode lets in."""
+    """The place of a unix socket in our own state directory, for those alone whom its mode lets in."""
     escaped = re.sub(r"([:\\=])", r"\\\1", str(socket))
-    return Place(f"unix:{escaped}:mode={mode:o}", socket)
+    return Place(f"unix:{escaped}:mode={mode:o}:lockfile=0", socket, is_ours=True)
 
 
 def read_place(text: str) -> Place:

@@ -241,6 +241,31 @@ class SocketActivationTests(SystemdCase):
                         self.assertIn("--admin-allow-remote", program.log)
 
 
+class AdminSocketTests(SystemdCase):
+    """`--admin unix:PATH`."""
+
+    def test_what_a_kill_left_behind(self) -> None:
+        """After a kill -9 the next gateway has the same sockets again."""
+        place = self.directory / "admin"
+        for _ in range(2):
+            gateway = self.start_local("--admin", f"unix:{place}")
+            self.manager.wait_for("READY=1")
+            for path in (place, self.directory / "state" / "admin.sock"):
+                self.assertIn("ready", curl("--unix-socket", str(path), "http://localhost/ready"))
+            gateway.kill()
+        self.assertEqual(0o660, place.stat().st_mode & 0o777)
+        self.assertEqual(0o600, (self.directory / "state" / "admin.sock").stat().st_mode & 0o777)
+
+    def test_a_file_of_somebody_else(self) -> None:
+        """A file that lies there, by a mistake in the path, is not touched; the gateway says so and ends."""
+        place = self.directory / "precious"
+        place.write_text("data")
+        gateway = self.start_local("--admin", f"unix:{place}")
+        self.assertEqual(1, gateway.process.wait(PATIENCE_SECONDS))
+        self.assertEqual("data", place.read_text())
+        self.assertIn(f"cannot listen on unix:{place}", gateway.log)
+
+
 class LogTests(SystemdCase):
     """The log of a gateway that runs."""
 

@@ -53,7 +53,14 @@ class Operations:
         self._view = view
         site = AdminSite(view, reactor, any_host=allow_remote)
         self._doors = [
-            Door(place.text, server_endpoint(reactor, place.text, "--admin"), site, place.socket) for place in places
+            # Elsewhere than in our own directory it is Twisted's lock file that tells what a kill left behind.
+            Door(
+                place.text,
+                server_endpoint(reactor, place.text, "--admin"),
+                site,
+                place.socket if place.is_ours else None,
+            )
+            for place in places
         ]
         self._ports: list[IListeningPort] = []
         self.notifier = Notifier.from_environment(environment)
@@ -101,12 +108,13 @@ class Operations:
             door.remove()
 
     def _tell_status(self) -> Deferred[None]:
-        return self._view().addCallbacks(self._told, _not_told)
+        return self._view().addCallbacks(self._told, self._not_told)
 
     def _told(self, status: Status) -> None:
         where = f" at {status.onion}" if status.onion else ""
         self.notifier.status(f"{status.state}{where}")
 
-
-def _not_told(failure: Failure) -> None:
-    _log.failure("systemd could not be told how we are, for a fault of our own", failure)
+    def _not_told(self, failure: Failure) -> None:
+        """A fault of our own; it would be there every second."""
+        self._telling.stop()
+        _log.failure("systemd is told no more how we are, for a fault of our own; please report what follows", failure)

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -113,19 +114,17 @@ class StatusCommand:
         return 0 if found.is_ready else EXIT_NOT_WELL
 
     def _ask(self, path: str) -> tuple[int, bytes]:
-        try:
-            connection = _Connection(self.place)
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            body = answer.read(MAX_ANSWER_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise StatusError(
-                f"no gateway answers at {self.place} ({reason}): does it run (systemctl status torfluxd), may you open"
-                " its socket, and was it given this --state-dir or --admin?"
-            ) from None
-        connection.close()
-        return answer.status, body
+        with closing(_Connection(self.place)) as connection:
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                return answer.status, answer.read(MAX_ANSWER_BYTES)
+            except (OSError, http.client.HTTPException) as error:
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                raise StatusError(
+                    f"no gateway answers at {self.place} ({reason}): does it run (systemctl status torfluxd), may you"
+                    " open its socket, and was it given this --state-dir or --admin?"
+                ) from None
 
 
 class _Connection(http.client.HTTPConnection):
