@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint unit torture test-floors bench tor-wheel clean setup venv
+.PHONY: help run test lint unit torture supervision test-floors bench tor-wheel clean setup venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ unit: setup ## the quick half of the tests: all but those over a whole Tor netwo
 torture: test-floors ## the long runs: many keys, many kills, millions of mutations, the oldest dependencies
 	@scripts/setup torture
 	$(PYTEST) -m torture -s $(ARGS)
+
+supervision: setup ## the one of them that kills, reloads and cuts off tor, and says how soon clients are back (an hour)
+	$(PYTEST) -m torture -s tests/end_to_end/test_supervision.py $(ARGS)
 
 test-floors: setup ## the unit tests with the oldest dependencies that pyproject.toml allows
 	scripts/test-floors $(ARGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from twisted.internet.endpoints import UNIXClientEndpoint, clientFromString
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from tests.end_to_end.incidents import tor_process_of, until
 from tests.end_to_end.programs import ClientTor, Gateway, client_tor, temporary_directory
 from tests.influxd import start_influxd
 from tests.private_network import private_network
@@ -151,10 +154,11 @@ class OwnTorTests(PrivateOnionCase):
 
     async def test_clients_come_and_go(self) -> None:
         """Only clients find the gateway; one that is revoked finds it no more, one that is added does, and another
-        one's writes go on meanwhile, on open connections and on new circuits.
+        one's writes go on meanwhile, on open connections and on new circuits. Who remembers where it was comes in no
+        more once there is another tor.
         """
         gateway = self.start("--tor-binary", str(private_network().tor_binary))
-        alice, _, stranger = await self.only_clients_get_in()
+        alice, bob, stranger = await self.only_clients_get_in()
         (self.clients / "bob.auth").unlink()
         await self.write_until(alice, gateway, "1 revoked", on_new_circuits=True)
         await stranger.forget()
@@ -168,6 +172,16 @@ class OwnTorTests(PrivateOnionCase):
         self.assertEqual(self.influxd.count("telemetry", "reported"), 1)
         for secret in (*self.keys, "carol", auth_line(self.keys["bob"].public)):
             self.assertNotIn(secret, gateway.log)
+        await self.begin_anew(gateway)
+        await self.assert_kept_out(bob, SocksOnionClientAuthWrongError)
+
+    async def begin_anew(self, gateway: Gateway) -> None:
+        """End the gateway's tor, and wait until there is another: then what clients remember of it is of no use."""
+        published = gateway.log.count("published: ")
+        pid = tor_process_of(gateway.state)
+        assert pid is not None
+        os.kill(pid, signal.SIGTERM)
+        await until(lambda: gateway.log.count("published: ") > published, lambda: gateway.log, TOLD_SECONDS)
 
 
 class RunningTorTests(PrivateOnionCase):

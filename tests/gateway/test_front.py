@@ -24,7 +24,7 @@ from tests.gateway.strangers import (
     parse_answers,
     request,
 )
-from torfluxd.gateway.exchange import Answer, Collect, Head, Plan
+from torfluxd.gateway.exchange import CANARY_PONG, Answer, Collect, Head, Plan
 from torfluxd.gateway.reader import RequestReader
 
 
@@ -38,6 +38,15 @@ class AnswersTests(SynchronousTestCase):
         stranger.send(request(b"cpu usage=1"))
         self.assertEqual(stranger.received(), b"HTTP/1.1 204 No Content\r\nContent-Type: application/json\r\n\r\n")
         self.assertEqual(site.bodies, [b"cpu usage=1"])
+
+    def test_the_canary_is_no_stranger(self) -> None:
+        """Our own canary is answered, and not counted among what strangers ask for."""
+        for plan, counted in ((Answer(204), 1), (CANARY_PONG, 0)):
+            front, _, _ = door(Always(plan))
+            stranger = Stranger(front)
+            stranger.send(request(method=b"GET", target=b"/ping?word"))
+            self.assertEqual([204], stranger.statuses())
+            self.assertEqual(counted, front.figures.requests["answered"])
 
     def test_answered_with_a_body(self) -> None:
         """An answer with a body tells its length, and neither `Date` nor `Server`."""

@@ -10,11 +10,11 @@ from tests.influx.far_side import FarSide
 from tests.influx.test_passthrough import Upload
 from torfluxd.boundaries import Answer
 from torfluxd.gateway.complaints import Complaints
-from torfluxd.gateway.exchange import Collect, Head, Header, PassThrough, Plan
+from torfluxd.gateway.exchange import CANARY_PONG, Collect, Head, Header, PassThrough, Plan
 from torfluxd.gateway.heads import REMEMBERED_HEADS
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.policy import Policy
-from torfluxd.gateway.routes import CANARY_PONG, MAX_STATEMENT_BYTES, Routes, make_canary_target
+from torfluxd.gateway.routes import MAX_STATEMENT_BYTES, Routes, make_canary_target
 from torfluxd.gateway.rules import MAX_BODY_BYTES
 from torfluxd.gateway.safekeeping import Safekeeping
 from torfluxd.gateway.writes import Writes

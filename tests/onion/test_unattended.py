@@ -87,7 +87,7 @@ class CutTests(SupervisedCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         whole = self.live(None)
-        self.assertGreater(whole, 800)
+        self.assertGreater(whole, 700)
         for limit in range(1, whole):
             self.live(limit)
         self.assertEqual([], problems)
