@@ -10,6 +10,7 @@ from twisted.application.service import IService
 
 from torfluxd.errors import TorfluxdError
 from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
+from torfluxd.ops.steady import keep_steady
 from torfluxd.settings import AGENT_CONFIG_OPTIONS, AGENT_OPTIONS, AgentSettings, read_agent_settings
 from torfluxd.settings.agent import AGENT_FORM, gather_agent
 from torfluxd.settings.config import load_config
@@ -74,6 +75,7 @@ def makeService(options: Options) -> IService:
     _need_extra()
     from torfluxd.reporter.agent import Agent, AgentReactor
 
+    keep_steady(cast(AgentReactor, reactor))
     agent = Agent(
         cast(AgentReactor, reactor),
         options.settings,

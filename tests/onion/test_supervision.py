@@ -18,6 +18,8 @@ from torfluxd.onion.canary import (
     WOKEN_SECONDS,
 )
 from torfluxd.onion.control import COMMAND_DEADLINE_SECONDS
+from torfluxd.onion.service import TorService
+from torfluxd.onion.sources import RunningTor
 from torfluxd.onion.steps import JOIN_SECONDS, PUBLISH_SECONDS
 from torfluxd.onion.watch import HEARTBEAT_SECONDS, STALE_GRACE_SECONDS, STALE_SECONDS
 
@@ -56,6 +58,21 @@ class HungTests(SupervisedCase):
             self.clock.advance(COMMAND_DEADLINE_SECONDS)
             self.assertEqual("waiting", self.state)
             self.service.stopService()
+
+    def test_a_reporters_tor_is_watched_as_well(self) -> None:
+        """A tor without an onion service, as a reporter keeps it, is let go as well when it hangs, and comes back."""
+        source = RunningTor(self.clock, self.port, "unix:/run/tor/control", hear=self.said.append)
+        self.service = TorService(source, self.clock, say=self.said.append, retry_delay=lambda attempt: 10)
+        self.addCleanup(self.service.stopService)
+        self.service.startService()
+        self.port.pump()
+        self.pass_time(300)
+        self.assertEqual(("published", 0), (self.state, self.service.status.losses))
+        self.port.replies["GETINFO status/circuit-established"] = None
+        self.pass_time(HEARTBEAT_SECONDS + COMMAND_DEADLINE_SECONDS)
+        self.assertEqual("waiting", self.state)
+        self.pass_time(10)
+        self.assertEqual("published", self.state)
 
     def test_one_that_answers_is_left_alone(self) -> None:
         """A tor that answers is asked twice a minute, and nothing else happens to it."""
