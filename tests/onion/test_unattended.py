@@ -60,13 +60,13 @@ class CutTests(SupervisedCase):
         self.service.startService()
         self.port.pump()
         self.port.say(UPLOADED)
-        self.pass_time(70)
+        self.pass_time(70, 10)
         self.port.say(UPLOADED)
         said = self.port.said_bytes
         if self.state != "reachable":  # cut off just now, or so early that nobody has said yet that it is published
-            self.pass_time(30)
+            self.pass_time(30, 10)
             self.port.say(UPLOADED)
-            self.pass_time(70)
+            self.pass_time(70, 10)
         self.assertEqual("reachable", self.state, f"cut after {limit} bytes")
         self.assertEqual(1, len(set(self.sent("ADD_ONION"))))
         self.successResultOf(self.service.stopService())
@@ -203,7 +203,7 @@ class DayTests(SupervisedCase):
         end = self.clock.seconds() + seconds
         added = len(self.sent("ADD_ONION"))
         while self.clock.seconds() < end:
-            self.pass_time(5)
+            self.pass_time(10, 10)
             if len(self.sent("ADD_ONION")) != added:
                 added, self.next_upload = len(self.sent("ADD_ONION")), self.clock.seconds()
                 self.begun.append(self.clock.seconds())
