@@ -1,0 +1,1 @@
+"""What is installed beside the Python: units, manual pages, completions, images."""
