@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint unit torture supervision test-floors bench tor-wheel clean setup venv
+.PHONY: help run test lint unit torture supervision test-floors bench manuals tor-wheel clean setup venv
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ test-floors: setup ## the unit tests with the oldest dependencies that pyproject
 bench: ## measure the gateway side by side with influxd, nginx and a Go proxy (25 minutes; ARGS=--quick: 5)
 	@scripts/setup bench
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+manuals: venv ## write manual pages and completions anew, when options have changed
+	@$(BIN)/python -m manuals
 
 tor-wheel: ## pack this Debian's tor into a wheel in dist/, for vendors who ship it: pip install 'torfluxd[tor]'
 	@$(PYTHON) scripts/tor_wheel/build.py dist

@@ -56,7 +56,22 @@ HOUSE = (
     Storey(frozenset({"ops", "settings"})),
     Storey(frozenset({"gateway", "reporter"})),
     Storey(frozenset({ITSELF, "testing"})),
-    Storey(frozenset({"agent_tap", "cli", "demo", "demo_influxd", "demo_screen", "table_options", "tap"}), doors=True),
+    Storey(
+        frozenset(
+            {
+                "agent_tap",
+                "cli",
+                "commands",
+                "completion",
+                "demo",
+                "demo_influxd",
+                "demo_screen",
+                "table_options",
+                "tap",
+            }
+        ),
+        doors=True,
+    ),
 )
 """From the ground up. A room knows what stands below it; on its own storey only where there are doors."""
 

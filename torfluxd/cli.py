@@ -17,13 +17,14 @@ from torfluxd.ops.logs import observer
 from torfluxd.table_options import version_line
 from torfluxd.tap import ServeOptions, makeService
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
-_COMMANDS = """\
+COMMANDS = """\
 Commands:
     serve     Run the gateway here, in the foreground (as `twist torfluxd` does).
     agent     Let InfluxDB clients on this machine report through Tor.
     demo      Show it all on one machine: Tor network, InfluxDB, gateway, reporters.
+    completion  Print what makes bash or zsh complete all of this.
     key       Make or read the private key of an onion service.
     schema    Propose a schema for the gateway, out of a sample of line protocol.
     spool     What waits for InfluxDB, and what it refused: show, retry, drop.
@@ -33,6 +34,7 @@ Commands:
 `torfluxd COMMAND --help` tells more of each. As daemons, the gateway runs as
 `twistd torfluxd`, and the agent as `twistd torfluxd-agent`.
 """
+"""What `torfluxd --help` says."""
 
 _KEY_HELP = """\
 Usage: torfluxd key new FILE       make a new key, and print its onion address
@@ -55,6 +57,14 @@ when you have read them. A tag that looks as if it names a machine or a person
 is proposed to be dropped. Lines that cannot be read are told on standard error.
 """
 
+_COMPLETION_HELP = """\
+Usage: torfluxd completion bash    print what makes bash complete torfluxd
+       torfluxd completion zsh     print what makes zsh do so
+
+For bash: torfluxd completion bash > ~/.local/share/bash-completion/completions/torfluxd
+For zsh, into a directory of $fpath: torfluxd completion zsh > .../_torfluxd
+"""
+
 _SAMPLE_LIMIT_BYTES = 64 * 2**20
 """How much of a sample is read: half a million points, which take 15 to 30 seconds and twice that memory (measured)."""
 
@@ -69,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if command in ("--version", "version"):
         print(version_line())
     elif command in ("", "--help", "-h", "help"):
-        print(f"Usage: torfluxd COMMAND [options]\n\n{_COMMANDS}", end="")
+        print(f"Usage: torfluxd COMMAND [options]\n\n{COMMANDS}", end="")
         raise SystemExit(0 if command else 64)
     elif command in _RUN:
         _RUN[command](rest)
@@ -222,6 +232,18 @@ def _on_one_line(text: str) -> str:
     return "".join(one if one.isprintable() else "?" for one in text)
 
 
+def _completion(arguments: list[str]) -> None:
+    from torfluxd.commands import all_commands
+    from torfluxd.completion import SHELLS, completion_for
+
+    if arguments in (["--help"], ["-h"]):
+        print(_COMPLETION_HELP, end="")
+    elif len(arguments) != 1 or arguments[0] not in SHELLS:
+        refuse(f"completion: takes {' or '.join(SHELLS)} (torfluxd completion --help tells more)")
+    else:
+        print(completion_for(arguments[0], all_commands()), end="")
+
+
 def _client_key(arguments: list[str]) -> None:
     from torfluxd.onion.client_key_command import client_key_command
 
@@ -260,6 +282,7 @@ _RUN: dict[str, Callable[[list[str]], None]] = {
     "serve": _serve,
     "agent": _agent,
     "demo": _demo,
+    "completion": _completion,
     "key": _key,
     "schema": _schema,
     "spool": _spool,

@@ -1,0 +1,51 @@
+# Completion of torfluxd for bash; made by: torfluxd completion bash
+_torfluxd() {
+    local command=${COMP_WORDS[1]} words=""
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
+    COMPREPLY=()
+    # bash takes --option=value for three words.
+    if [[ $current == = ]]; then
+        current=""
+    elif [[ $previous == = ]]; then
+        previous=${COMP_WORDS[COMP_CWORD-2]}
+    fi
+    if ((COMP_CWORD == 1)); then
+        words="serve demo completion key schema spool status testnet --help --version"
+    else
+        case "$command $previous" in
+            "serve --influxdb"|"serve --influxdb-org"|"serve --influxdb-user"|"serve --timeout"|"serve --spool-limit"|"serve --admin"|"serve --listen"|"serve --tor-option"|"serve --database"|"serve --retention-policy"|"serve --max-age"|"serve --max-ahead"|"serve --max-body-bytes"|"serve --max-inflated-bytes"|"status --admin") return ;;
+            "serve --influxdb-api") words="v1 v2 v3" ;;
+            "serve --influxdb-token-file"|"serve --influxdb-password-file"|"serve --tor-binary"|"serve --onion-key"|"serve --onion-socket"|"serve --config"|"demo --tor-binary"|"testnet --tor-binary") _torfluxd_names -f; return ;;
+            "serve --tor") words="launch none" ;;
+            "serve --state-dir"|"serve --authorized-clients"|"spool --state-dir"|"status --state-dir"|"testnet --directory") _torfluxd_names -d; return ;;
+            "serve --expose") words="write all" ;;
+            "serve --log-format") words="text json" ;;
+            "serve --log-level") words="debug info warn error critical" ;;
+        esac
+        [[ -n $words ]] || case "$command $COMP_CWORD" in
+            "completion 2") words="bash zsh --help" ;;
+            "key 2") words="new address show client --help" ;;
+            "schema 2") words="suggest --help" ;;
+            "spool 2") words="show retry drop --state-dir --all --json --help" ;;
+        esac
+        [[ -n $words ]] || case $command in
+            serve) words="--influxdb --influxdb-api --influxdb-org --influxdb-token-file --influxdb-user --influxdb-password-file --tor --tor-binary --state-dir --onion-key --onion-socket --timeout --spool-limit --admin --admin-allow-remote --expose --listen --tor-option --authorized-clients --printkey --database --retention-policy --max-age --max-ahead --max-body-bytes --max-inflated-bytes --config --check --sample-config --log-format --log-level --help --version" ;;
+            demo) words="--tor-binary --once --json --public --help" ;;
+            completion) words="--help" ;;
+            key) words="--help" ;;
+            schema) words="--help" ;;
+            spool) words="--state-dir --all --json --help" ;;
+            status) words="--state-dir --admin --json --health --ready --help" ;;
+            testnet) words="--directory --tor-binary --json --help" ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+    if ((COMP_CWORD > 2)) && [[ $command == @(key|schema) && $current != -* ]]; then
+        _torfluxd_names -f
+    fi
+}
+_torfluxd_names() {
+    compopt -o filenames
+    mapfile -t COMPREPLY < <(compgen "$1" -- "$current")
+}
+complete -F _torfluxd torfluxd

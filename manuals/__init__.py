@@ -1,0 +1,1 @@
+"""Makes the manual pages and the completions that stand in the repository: `python -m manuals` (`make manuals`)."""
