@@ -1,4 +1,4 @@
-"""What `pip install` brings: the package, the plugin that makes `twistd torfluxd` exist, and nothing else."""
+"""What `pip install` brings: the package, the plugin that makes `twistd torfluxd` exist, and what an operator needs."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class Environment:
     def files(self) -> set[str]:
         """What is installed there, but for what Python and Twisted cache."""
         return {
-            str(path.relative_to(self.packages))
-            for path in self.packages.rglob("*")
-            if "__pycache__" not in path.parts and path.name != "dropin.cache"
+            str(path.relative_to(self.bin.parent))
+            for path in self.bin.parent.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts and path.name != "dropin.cache"
         }
 
 
@@ -137,21 +137,54 @@ class PackagingTests(SynchronousTestCase):
         self.addCleanup(self.environment.pip, "uninstall", "--quiet", "--yes", "torfluxd")
 
     def test_wheel(self) -> None:
-        """The wheel holds the package, its types, its licence and the plugins, and nothing that was lying around."""
+        """The wheel holds the package, its types, its licence, the plugins, and what goes elsewhere; nothing more."""
         names = ZipFile(self.wheel).namelist()
         (metadata,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
         wanted = {f"{metadata}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
         wanted |= {f"{metadata}/licenses/LICENSE", "torfluxd/py.typed"}
         wanted |= {f"twisted/plugins/{name}_plugin.py" for name in ("torfluxd", "torfluxd_agent")}
         wanted |= {str(path.relative_to(self.source)) for path in (self.source / "torfluxd").rglob("*.py")}
-        self.assertEqual(sorted(names), sorted(wanted))
+        data = metadata.replace(".dist-info", ".data/data/")
+        self.assertEqual(sorted(name for name in names if not name.startswith(data)), sorted(wanted))
+        self.assertEqual(sorted(name.removeprefix(data) for name in names if name.startswith(data)), self.elsewhere())
+
+    def elsewhere(self) -> list[str]:
+        """What is to be installed outside of the package: units, manual pages and completions, each of them."""
+        pages = [f"share/man/{page.parent.name}/{page.name}" for page in (self.source / "docs/man").glob("man?/*")]
+        systemd = self.source / "systemd"
+        units = [
+            f"lib/systemd/system/{unit.name}" for kind in ("service", "socket") for unit in systemd.glob(f"*.{kind}")
+        ]
+        shared = [
+            f"share/torfluxd/{file.relative_to(systemd)}"
+            for folder in ("apparmor.d", "drop-ins")
+            for file in (systemd / folder).rglob("*")
+            if file.is_file()
+        ]
+        shells = ["share/bash-completion/completions/torfluxd", "share/zsh/site-functions/_torfluxd"]
+        self.assertGreater(len(pages), 10)
+        return sorted(
+            [*pages, *units, *shared, *shells, "lib/sysusers.d/torfluxd.conf", "share/torfluxd/torfluxd.rules.yml"]
+        )
 
     def test_sdist(self) -> None:
         """The sdist holds what building and testing take, and nothing that was lying around."""
         with tarfile.open(self.sdist) as archive:
             names = {name.partition("/")[2] for name in archive.getnames()}
-        for name in ("LICENSE", "Makefile", "README.rst", "scripts/setup", "tests/test_packaging.py"):
-            self.assertIn(name, names)
+        wanted = {"LICENSE", "Makefile", "README.rst", "CONTRIBUTING.rst", "pyproject.toml", "scripts/setup"}
+        for folder in (
+            "benchmarks",
+            "completions",
+            "docs",
+            "manuals",
+            "systemd",
+            "tests",
+            "torfluxd",
+            "twisted_plugins",
+        ):
+            files = [path.relative_to(self.source) for path in (self.source / folder).rglob("*") if path.is_file()]
+            wanted |= {str(path) for path in files if "__pycache__" not in path.parts and path.name != "dropin.cache"}
+        self.assertEqual(wanted - names, set())
         self.assertEqual([name for name in names if "dropin.cache" in name or "__pycache__" in name], [])
 
     def test_wheel_from_the_checkout(self) -> None:
@@ -168,6 +201,12 @@ class PackagingTests(SynchronousTestCase):
         self.assertIn(LISTED, self.environment.help_of("twistd"))
         self.assertIn(LISTED, self.environment.help_of("twist"))
         self.environment.python("import torfluxd; torfluxd.Reporter")
+        prefix = self.environment.bin.parent
+        for name in self.elsewhere():
+            self.assertTrue((prefix / name).is_file(), name)
+        self.assertIn(
+            "Commands:", run(self.environment.bin / "python", "-I", self.environment.bin / "torfluxd", "--help")
+        )
         self.assertIn(
             "torfluxd 0.", run(self.environment.bin / "python", "-I", self.environment.bin / "torfluxd", "--version")
         )
