@@ -47,6 +47,13 @@ STEPS = (
         f'grep --quiet --text "$key" /proc/$({PROCESS})/environ /proc/$({PROCESS})/cmdline; echo $?',
     ),
     (
+        "prometheus",
+        "install -D /opt/torfluxd/share/torfluxd/drop-ins/torfluxd-prometheus.conf"
+        " --target-directory /etc/systemd/system/torfluxd.service.d\n"
+        "systemctl daemon-reload; systemctl stop torfluxd; systemctl start torfluxd-admin.socket torfluxd\n"
+        "curl --silent --max-time 20 http://127.0.0.1:9273/metrics | grep '^torfluxd_spool_open '",
+    ),
+    (
         "door",
         "install -D /opt/torfluxd/share/torfluxd/drop-ins/torfluxd-door.conf"
         " --target-directory /etc/systemd/system/torfluxd.service.d\n"
@@ -56,7 +63,8 @@ STEPS = (
     ),
     (
         "stop",
-        "systemctl stop torfluxd.socket; before=$(date +%s); systemctl stop torfluxd; echo $(($(date +%s) - before))\n"
+        "systemctl stop torfluxd.socket torfluxd-admin.socket\n"
+        "before=$(date +%s); systemctl stop torfluxd; echo $(($(date +%s) - before))\n"
         "systemctl show torfluxd --property Result --value",
     ),
     ("own_tor", "systemctl start torfluxd-own-tor; sleep 5; cat /var/lib/torfluxd/hostname"),
@@ -116,6 +124,10 @@ class BootedTests(SynchronousTestCase):
     def test_door(self) -> None:
         """A write that comes to systemd's socket while the gateway restarts waits, and is answered."""
         self.assertIn("204 No Content", self.machine.said("door"))
+
+    def test_prometheus(self) -> None:
+        """Prometheus finds the status pages at systemd's socket, though the gateway has no network."""
+        self.assert_said("prometheus", "torfluxd_spool_open 1.0")
 
     def test_stop(self) -> None:
         """It ends within five seconds."""
