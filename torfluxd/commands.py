@@ -6,12 +6,12 @@ All of it is read out of the tables and classes by which the commands themselves
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from attrs import frozen
 from twisted.python import usage
 
-from torfluxd.settings import CONFIG_OPTIONS, GATEWAY_OPTIONS, SERVE_OPTIONS
+from torfluxd.settings import AGENT_CONFIG_OPTIONS, AGENT_OPTIONS, CONFIG_OPTIONS, GATEWAY_OPTIONS, SERVE_OPTIONS
 from torfluxd.settings.option import Option
 from torfluxd.settings.options import LOG_FORMATS, LOG_LEVELS
 
@@ -27,9 +27,10 @@ _CHOICES = {
     "influxdb-api": ("v1", "v2", "v3"),
     "log-format": LOG_FORMATS,
     "log-level": LOG_LEVELS,
-    "tor": ("launch", "none"),
+    "statsd": ("udp",),
+    "tor": ("launch",),
 }
-"""Words that some options take. `--tor` takes others as well."""
+"""Words that some options take; the last two take others as well."""
 
 _ACTIONS = {
     "completion": ("bash", "zsh"),
@@ -94,11 +95,19 @@ class Command:
     takes_files: bool = False
 
 
+_HELP = Flag("help", "", "Tell how it is used, and end.")
+_VERSION = Flag("version", "", "Print the versions of torfluxd, Twisted and Python, and end.")
+
+
 def all_commands() -> Sequence[Command]:
     """Every command, in the order in which `torfluxd --help` names them."""
-    flags = {"serve": _serve_flags, **{name: _flags_of(kind) for name, kind in _classes().items()}}
+    flags = {
+        "serve": _daemon_flags((*GATEWAY_OPTIONS, *CONFIG_OPTIONS, *SERVE_OPTIONS)),
+        "agent": _daemon_flags((*AGENT_OPTIONS, *AGENT_CONFIG_OPTIONS)),
+        **{name: _flags_of(kind) for name, kind in _classes().items()},
+    }
     return [
-        Command(name, summary, flags.get(name, _no_flags)(), _ACTIONS.get(name, ()), name in _WITH_FILES)
+        Command(name, summary, flags.get(name, (_HELP,)), _ACTIONS.get(name, ()), name in _WITH_FILES)
         for name, summary in summaries().items()
     ]
 
@@ -120,13 +129,9 @@ def _classes() -> dict[str, type[usage.Options]]:
     return {"demo": DemoOptions, "spool": SpoolOptions, "status": StatusOptions, "testnet": TestnetOptions}
 
 
-def _no_flags() -> Sequence[Flag]:
-    return [Flag("help", "", "Tell how it is used, and end.")]
-
-
-def _serve_flags() -> Sequence[Flag]:
-    version = Flag("version", "", "Print the versions of torfluxd, Twisted and Python, and end.")
-    return [*map(_flag, (*GATEWAY_OPTIONS, *CONFIG_OPTIONS, *SERVE_OPTIONS)), *_no_flags(), version]
+def _daemon_flags(table: Sequence[Option]) -> Sequence[Flag]:
+    """The options of a daemon."""
+    return [*map(_flag, table), _HELP, _VERSION]
 
 
 def _flag(option: Option) -> Flag:
@@ -141,14 +146,10 @@ def _flag(option: Option) -> Flag:
     )
 
 
-def _flags_of(kind: type[usage.Options]) -> Callable[[], Sequence[Flag]]:
+def _flags_of(kind: type[usage.Options]) -> Sequence[Flag]:
     """The options of a class of Twisted's."""
-
-    def flags() -> Sequence[Flag]:
-        valued = [Flag(row[0], _PLACEHOLDERS.get(row[0], "VALUE"), row[3]) for row in _rows(kind, "optParameters")]
-        return [*valued, *(Flag(row[0], "", row[2]) for row in _rows(kind, "optFlags")), *_no_flags()]
-
-    return flags
+    valued = [Flag(row[0], _PLACEHOLDERS.get(row[0], "VALUE"), row[3]) for row in _rows(kind, "optParameters")]
+    return [*valued, *(Flag(row[0], "", row[2]) for row in _rows(kind, "optFlags")), _HELP]
 
 
 def _rows(kind: type[usage.Options], table: str) -> Sequence[Sequence[str]]:
