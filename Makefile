@@ -48,7 +48,7 @@ supervision: setup ## the one of them that kills, reloads and cuts off tor, and 
 test-floors: setup ## the unit tests with the oldest dependencies that pyproject.toml allows
 	scripts/test-floors $(ARGS)
 
-bench: ## measure the gateway side by side with influxd, nginx and a Go proxy (25 minutes; ARGS=--quick: 5)
+bench: ## measure the gateway beside influxd, nginx and a Go proxy, and the reporter beside encoders (30 minutes; ARGS=--quick: 6)
 	@scripts/setup bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 

@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 from twisted.internet import reactor
 from twisted.python import usage
 
-from benchmarks import loopback, onion, outage, schema
+from benchmarks import loopback, onion, outage, recording, schema
 from benchmarks.document import fill
 from benchmarks.house import House
 from benchmarks.outcome import Outcome, Plan
@@ -33,6 +33,7 @@ MODULES: tuple[tuple[Iterable[str], Measure], ...] = (
     (loopback.SCENARIOS, loopback.measure),
     (schema.SCENARIOS, schema.measure),
     (outage.SCENARIOS, outage.measure),
+    (recording.SCENARIOS, recording.measure),
     (onion.SCENARIOS, onion.measure),
 )
 """The names of the scenarios of each module, and who measures them."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import loopback, onion, outage
+from benchmarks import loopback, onion, outage, recording
 from benchmarks.house import BenchError
 from benchmarks.onion_load import POINTS, Job, parse_report, requests
 from benchmarks.outcome import Plan
@@ -144,6 +144,46 @@ class JudgementTests(SynchronousTestCase):
         runs = [onion_run(peer, 50, 600, "onion-fresh-pow", gateway=1.0) for peer in ("bare onion", "torfluxd")]
         self.assertIn("with proof of work", onion.tabulate(runs)[0])
         self.assertIn("reporters", "\n".join(onion.count_reporters(runs)))
+
+
+def cpu_run(number: int, ours: float, client: float, encoder: float, shape: int = 0) -> recording.CpuRun:
+    """One round of recording."""
+    cpu = {recording.OURS: ours, recording.CLIENT: client, recording.ENCODER: encoder}
+    return recording.CpuRun(recording.SHAPES[shape].what, number, cpu)
+
+
+class RecordingTests(SynchronousTestCase):
+    """What a reporter costs the application."""
+
+    def test_it_is_held_against_the_faster_encoder(self) -> None:
+        """The median of the ratios of each round counts, whichever of the two was faster in it."""
+        rounds = [cpu_run(0, 2.0, 6.0, 5.0), cpu_run(1, 6.0, 15.0, 20.0), cpu_run(2, 9.0, 10.0, 10.0)]
+        (judged,) = recording.judge(rounds)
+        self.assertEqual((judged.value, judged.is_met), (0.4, True))
+        self.assertEqual([threshold.is_met for threshold in recording.judge([cpu_run(0, 2.1, 6.0, 5.0)])], [False])
+
+    def test_what_is_shown_and_not_judged(self) -> None:
+        """Shapes that programs record seldom are shown all the same."""
+        seldom = len(recording.SHAPES) - 1
+        run = cpu_run(0, 9.0, 6.0, 6.0, seldom)
+        self.assertEqual(recording.judge([run]), [])
+        self.assertIn("1.50", "\n".join(recording.tabulate([run])))
+
+    def test_one_in_a_thousand_may_be_late(self) -> None:
+        """Delays of the reactor are judged where something is recorded, and shown also where nothing is."""
+        late = [0.1] * 9990 + [7.0] * 10
+        self.assertEqual([recording.percentile(late, share) for share in (0.5, 0.999, 1.0)], [0.1, 7.0, 7.0])
+        self.assertEqual(recording.percentile(late[:-1], 0.999), 0.1)
+        runs = [recording.DelayRun(load, 0, 1e5, 0.1, 0.2, 4.0, 9.0) for load in recording.LOADS]
+        self.assertEqual([threshold.is_met for threshold in recording.judge(runs)], [True, True])
+        self.assertTrue(all(load in "\n".join(recording.tabulate(runs)) for load in recording.LOADS))
+
+    def test_memory_is_held_against_the_limit(self) -> None:
+        """Twice the limit is the most that a process may grow by."""
+        runs = [recording.MemoryRun(number, 1 << 20, grown << 20, 10, 5) for number, grown in enumerate((1, 3, 9))]
+        (judged,) = recording.judge(runs)
+        self.assertEqual((judged.value, judged.is_met), (3.0, False))
+        self.assertIn("3.00 (1.00..9.00) MiB", "\n".join(recording.tabulate(runs)))
 
 
 class ReporterTests(SynchronousTestCase):

@@ -70,6 +70,7 @@ class WrittenSettingsTests(ConfigCase):
         text = (
             '[gateway]\nlisten = ["tcp:1"]\nspool_limit = 20000000\n[rules]\nmax_tags = 9\n[schema."a b"]\n'
             'tags."x y" = ["1", "\\u00e9"]\ntags.z = "drop"\nfields.f = { type = "string", max_bytes = 9 }\n'
+            'tags.v = { values = ["a"], epsilon = 0.5 }\nfields.g = { type = "float", round = 2.5 }\n'
         )
         flags: dict[str, str | list[str]] = {"timeout": "5m", "database": ["a", "b"]}
         environment = {"TORFLUXD_EXPOSE": "all"}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
 from tests.settings.configs import ConfigCase, settings_of
-from torfluxd.settings import FieldType, MeasurementSchema
+from torfluxd.errors import SettingsError
+from torfluxd.settings import FieldType, MeasurementSchema, load_schema
 
 WHOLE = """\
 [schema.backup]
@@ -12,6 +18,7 @@ unknown = "drop"
 version = "free"
 os = ["linux", "macos", "linux"]
 "host name" = "drop"
+channel = { values = ["stable", "beta"], epsilon = 1.5 }
 [schema.backup.fields]
 seconds = "float"
 files = "integer"
@@ -19,6 +26,8 @@ bytes = "unsigned"
 ok = "boolean"
 error = { type = "string", max_bytes = 200 }
 note = "string"
+load = { type = "float", round = 0.1 }
+visits = { type = "integer", round = 10 }
 """
 
 
@@ -31,7 +40,7 @@ class SchemaTests(ConfigCase):
             settings_of(WHOLE).rules.schema,
             {
                 "backup": MeasurementSchema(
-                    {"version": "free", "os": ("linux", "macos"), "host name": "drop"},
+                    {"version": "free", "os": ("linux", "macos"), "host name": "drop", "channel": ("stable", "beta")},
                     {
                         "seconds": FieldType("float"),
                         "files": FieldType("integer"),
@@ -39,8 +48,11 @@ class SchemaTests(ConfigCase):
                         "ok": FieldType("boolean"),
                         "error": FieldType("string", 200),
                         "note": FieldType("string"),
+                        "load": FieldType("float", round=0.1),
+                        "visits": FieldType("integer", round=10),
                     },
                     "drop",
+                    {"channel": 1.5},
                 )
             },
         )
@@ -95,6 +107,42 @@ class SchemaTests(ConfigCase):
                 f"[schema.a]\n{field}tags.x = ['fre']\ntags.y = 'fre'",
                 'schema.a.tags.y: expected "free", "drop" or a list of the values it may have, got \'fre\'',
             ),
+            (
+                f"[schema.a]\n{field}tags.x = {{ epsilon = 1.0 }}",
+                "schema.a.tags.x: expected values beside it: a list of those it may have",
+            ),
+            (
+                f"[schema.a]\n{field}tags.x = {{ values = 'a' }}",
+                "schema.a.tags.x.values: expected a list of the values it may have, got 'a'",
+            ),
+            (
+                f"[schema.a]\n{field}tags.x = {{ values = ['a'], epsilon = 0 }}",
+                "schema.a.tags.x.epsilon: expected a number from 0.01 to 20, got 0",
+            ),
+            (
+                f"[schema.a]\n{field}tags.x = {{ values = ['a'], epsilon = true }}",
+                "schema.a.tags.x.epsilon: expected a number from 0.01 to 20, got true",
+            ),
+            (
+                f"[schema.a]\n{field}tags.x = {{ values = ['a'], epsilom = 1 }}",
+                "schema.a.tags.x.epsilom: there is no such key; did you mean epsilon?",
+            ),
+            (
+                f"[schema.a]\n{field}tags.x = {{ values = [] }}",
+                'schema.a.tags.x: expected "free", "drop" or a list of the values it may have, got a list',
+            ),
+            (
+                '[schema.a]\nfields.f = { type = "float", round = 0 }',
+                "schema.a.fields.f.round: expected a number above 0, got 0",
+            ),
+            (
+                '[schema.a]\nfields.f = { type = "integer", round = 0.5 }',
+                "schema.a.fields.f.round: expected a whole number above 0, got 0.5",
+            ),
+            (
+                '[schema.a]\nfields.f = { type = "string", round = 1 }',
+                "schema.a.fields.f.round: expected none but for a number, got 1",
+            ),
             (f"[schema.a]\n{field}unknown = 1", "schema.a.unknown: expected refuse or drop, got 1"),
             (f"[schema.a]\n{field}unknown = []", "schema.a.unknown: expected refuse or drop, got a list"),
             (f'[schema."#a"]\n{field}', 'schema."#a": this name begins with #, which makes the line a comment'),
@@ -146,3 +194,28 @@ class RulesTests(ConfigCase):
     def test_durations_in_days(self) -> None:
         """Ages are written in days."""
         self.assertEqual(settings_of("", {"max-age": "90d"}).rules.max_age_seconds, 90 * 86_400)
+
+
+class LoadSchemaTests(SynchronousTestCase):
+    """The same file, for a reporter."""
+
+    def load(self, text: str) -> Mapping[str, MeasurementSchema]:
+        """The schema in a file."""
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return load_schema(path)
+
+    def problem(self, text: str) -> str:
+        """What is wrong with a file."""
+        return str(self.assertRaises(SettingsError, self.load, text))
+
+    def test_the_gateways_file(self) -> None:
+        """A reporter takes the schema out of the vendor's own configuration, with all that stands there besides."""
+        text = f'[gateway]\ndatabase = ["a"]\n[rules]\nmax_lines = 1\n{WHOLE}'
+        self.assertEqual(self.load(text), settings_of(text).rules.schema)
+
+    def test_no_schema(self) -> None:
+        """A file without a schema would let everything out: it is refused, and so is one with a mistake, or none."""
+        self.assertIn("has no schema", self.problem("[rules]\nmax_lines = 1"))
+        self.assertIn("schema.a.fields.f: expected", self.problem('[schema.a]\nfields.f = "flot"'))
+        self.assertIn("cannot be read", str(self.assertRaises(SettingsError, load_schema, Path("/nowhere.toml"))))

@@ -182,6 +182,9 @@ class _Reading:
         known = ("values", "epsilon")
         self.problems += [no_such(f"{key}.{written_key(other)}", other, known) for other in table if other not in known]
         values = table.get("values")
+        if "values" not in table:
+            self.problems.append(f"{key}: expected values beside it: a list of those it may have")
+            return "free"
         if not isinstance(values, list):
             self._expected(f"{key}.values", "a list of the values it may have", values)
             return "free"
