@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.logger import capturedLogs
+from twisted.logger import LogEvent, capturedLogs, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Destination
@@ -241,6 +241,22 @@ class WithheldTests(RecorderCase):
         self.assertEqual([event["name"] for event in logs], ["host", "hostname", "user"])
         self.assertNotIn("secret", repr(logs))
 
+    def test_who_reads_the_log_may_record(self) -> None:
+        """Whoever reads the log may record, and may wait for another thread that does."""
+
+        def read(event: LogEvent) -> None:
+            recording = threading.Thread(target=self.recorder.record, args=("log", {"lines": 1}))
+            recording.start()
+            recording.join(30)
+            self.assertFalse(recording.is_alive())
+
+        globalLogPublisher.addObserver(read)
+        try:
+            self.recorder.record("m", {"f": 1}, {"host": "a"})
+        finally:
+            globalLogPublisher.removeObserver(read)
+        self.assertEqual(self.taken(), [b"m f=1i", b"log lines=1i"])
+
     def test_names_of_others(self) -> None:
         """Names that others made up, and that the schema does not know, are not in the log."""
         self.recorder = self.recorder_for(schema=SCHEMA)
@@ -295,6 +311,12 @@ class LinesTests(RecorderCase):
         self.recorder.record_lines(b"m f=4", there)
         found = {taken.batch.destination: taken.batch.points for taken in self.recorder.take()}
         self.assertEqual(found, {HERE: 2, there: 2})
+
+    def test_blank_lines(self) -> None:
+        """Where there is no line there is no point."""
+        self.assertIs(self.recorder.record_lines(b"").outcome, False)
+        self.recorder.record_lines(b"m f=1\n\nm f=2\n")
+        self.assertEqual((self.taken(), self.recorder.counts), ([b"m f=1", b"m f=2"], RecorderCounts(recorded=2)))
 
     def test_a_large_write(self) -> None:
         """A write that fills several batches is on disk when all of them are."""

@@ -48,7 +48,6 @@ __all__ = [
     "encode_point",
     "escaped",
     "field_text",
-    "is_common_string",
     "series_text",
     "shape_of",
 ]
@@ -182,11 +181,6 @@ def field_text(value: FieldValue, called: str) -> str:
     :raises PointError: as :func:`encode`.
     """
     return _FIELD_TEXT.get(type(value), _uncommon_text)(value, called)
-
-
-def is_common_string(text: str) -> bool:
-    """Whether a string stands in a line as it is, between quotes."""
-    return _UNCOMMON_IN_STRING(text) is None
 
 
 # Names. A program has few, and uses them again and again: they are checked and escaped once.

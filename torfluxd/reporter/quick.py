@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import hypot, inf
 from typing import Any, Final
 
-from torfluxd.influx.line import MAX_INTEGER, is_common_string
+from torfluxd.influx.line import MAX_INTEGER
 
 __all__ = ["INTEGER", "NUMBER", "TRUTH", "QuickField", "QuickWriter", "quick_writer"]
 
@@ -124,7 +124,9 @@ def _mixed(series: str, fields: Sequence[QuickField]) -> QuickWriter:
             if type(value) is not kind:
                 return None
             if kind is str:
-                if len(value) >= bound or not (value.isascii() and is_common_string(value)):
+                if '"' in value or "\\" in value or len(value) >= bound:
+                    return None
+                if not (value.isascii() and value.isprintable()):
                     return None
                 texts.append(f'{prefix}"{value}"')
             elif kind is bool:

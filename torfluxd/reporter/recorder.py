@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from random import SystemRandom
 from threading import RLock
 from typing import Final, TypeVar
@@ -143,7 +144,7 @@ class Recorder:
         given = Disclosure(rules.schema, rules.declared_tags, self._given_stays)
         self._given = GivenLines(given, self._times, self._chance, rules.key)
         self._recorded = self._withheld_points = self._dropped = 0
-        self._due: list[Callable[[], None]] = []
+        self._due: deque[Callable[[], object]] = deque()
         self._hold_nothing()
 
     def _hold_nothing(self) -> None:
@@ -182,19 +183,19 @@ class Recorder:
         try:
             write, given = self._quick[(measurement, *tags.items(), *fields) if tags else (measurement, *fields)]
         except (KeyError, TypeError, AttributeError):
-            write, given = None, None  # nothing is done in here: the error holds values, and no other is to lead to it
-        if write is None or given is None or (time_ns is not None and not _is_sure_time(time_ns)):
-            return self._record_otherwise(None, measurement, fields, tags, time_ns)
-        with self._lock:
-            line = write(fields, self._now() if time_ns is None else given(time_ns))
-            group = self._group
-            if line is not None and (room := group.room_bytes - len(line) - 1) >= 0:
-                group.room_bytes = room
-                # A signal handler comes in after a call, if at all, and may record, too: so none is between these two.
-                commit = group.commit
-                group.lines.append(line)
-                return commit
-        return self._record_otherwise(line, measurement, fields, tags, time_ns)
+            pass  # and nothing else is done in here: the error holds values, and no other is to lead to it
+        else:
+            if time_ns is None or _is_sure_time(time_ns):
+                with self._lock:
+                    line = write(fields, self._now() if time_ns is None else given(time_ns))
+                    group = self._group
+                    if line is not None and (room := group.room_bytes - len(line) - 1) >= 0:
+                        group.room_bytes = room
+                        # A signal handler comes after a call, if at all, and may record, too: none comes between these.
+                        commit = group.commit
+                        group.lines.append(line)
+                        return commit
+        return self._record_otherwise(measurement, fields, tags, time_ns)
 
     def record_lines(self, lines: bytes, destination: Destination | None = None) -> Commit:
         """Record lines that somebody else has written.
@@ -211,7 +212,7 @@ class Recorder:
         commits: dict[Commit, None] = {}
         with self._alone():
             now_ns = self._times.now()
-        for line in lines.split(b"\n"):
+        for line in filter(None, lines.split(b"\n")):
             with self._alone():
                 if not self._allowed:
                     return self._withheld
@@ -240,6 +241,7 @@ class Recorder:
             self._is_awake = self._is_hurried = False
         for commit in given_up:
             commit.resolve(False)
+        self._call_due()
         return taken
 
     @property
@@ -289,16 +291,12 @@ class Recorder:
 
     def _record_otherwise(
         self,
-        line: str | None,
         measurement: str,
         fields: Mapping[str, FieldValue],
         tags: Mapping[str, str] | None,
         time_ns: int | None,
     ) -> Commit:
-        """Record what takes more than a few numbers of a known form, and room in the group.
-
-        :param line: the line, if there is one.
-        """
+        """Record what takes more than a few values of a known form, and room in the group."""
         with self._lock:
             if not self._allowed:
                 return self._withheld
@@ -307,12 +305,12 @@ class Recorder:
             else:
                 self._busy = True
                 try:
-                    if line is None:
-                        line = self._forms.line(measurement, fields, tags or _NO_TAGS, time_ns)
+                    line = self._forms.line(measurement, fields, tags or _NO_TAGS, time_ns)
                     if line is None:
                         self._withheld_points += 1
-                        return self._withheld
-                    commit = self._add(self._group, line)
+                        commit = self._withheld
+                    else:
+                        commit = self._add(self._group, line)
                 finally:
                     self._busy = False
         self._call_due()
@@ -411,7 +409,7 @@ class Recorder:
             return
         while self._due:
             try:
-                call = self._due.pop()
+                call = self._due.popleft()
             except IndexError:  # another thread was faster
                 return
             call()
@@ -422,16 +420,13 @@ class Recorder:
             return
         self._warned.add((what, name))
         if self._rules.schema is None:
-            _log.warn(
-                "The {what} {name!r} stays on this machine, because it tells who somebody is; name it in declare_tags"
-                " if it is to leave.",
-                what=what,
-                name=name,
-            )
+            why = "because it tells who somebody is; name it in declare_tags if it is to leave"
         else:
-            _log.warn(
-                "The {what} {name!r} stays on this machine: the schema has no place for it.", what=what, name=name
-            )
+            why = "because the schema has no place for it"
+        # Not under the lock: nobody knows what those do who read the log.
+        self._due.append(
+            partial(_log.warn, "The {what} {name!r} stays on this machine, {why}.", what=what, name=name, why=why)
+        )
 
     def _given_stays(self, what: str, name: str) -> None:
         """The same for names that are somebody else's: only those are told that we know by name."""
