@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from itertools import cycle
 
 import pytest
 from twisted.internet import reactor
@@ -36,6 +37,9 @@ times one may take longer, on a machine that does much else at that moment; the 
 AWAY_SECONDS = 90.0
 """How long an incident may take until it is mended; it takes some seconds, and a hang the pulse's time besides."""
 
+FEW = 2
+"""So many in a row do not yet have the gateway wait long before it begins anew."""
+
 NEWCOMER_SECONDS = 60.0
 HOLDER_SECONDS = 180.0
 JOINED = "100 % Done"
@@ -61,7 +65,9 @@ class SupervisionCase(TestCase):
             self.host, self.control = host, host.control
             options = ["--tor", f"unix:{host.control}"]
         self.gateway = Gateway(self.addCleanup, self.state, self.influxd.url, *options).wait_published()
-        tors = [client_tor(self.addCleanup, temporary_directory(self.addCleanup)) for _ in range(2)]
+        tors = [ClientTor(self.addCleanup, temporary_directory(self.addCleanup)) for _ in range(3)]
+        for tor in tors:
+            tor.wait_for("Bootstrapped 100%")
         self.writers = [
             Writer(f"{kind}{number}", tors[0], self.gateway.url, keeps=kind == "keeping")
             for kind in ("fresh", "keeping")
@@ -70,8 +76,11 @@ class SupervisionCase(TestCase):
         self.observer = UploadObserver(self.control, self.gateway.hostname)
         self.observer.start()
         self.addCleanup(self.observer.stop)
-        self.newcomer = await Newcomer.make(tors[1], self.gateway.url)
-        self.addCleanup(self.newcomer.control.close)
+        # In turns: a tor forgets what it has fetched every ten seconds at most.
+        newcomers = [await Newcomer.make(tor, self.gateway.url) for tor in tors[1:]]
+        for newcomer in newcomers:
+            self.addCleanup(newcomer.control.close)
+        self.strangers = cycle(newcomers)
         for writer in self.writers:
             writer.start()
             self.addCleanup(writer.stop)
@@ -155,9 +164,10 @@ class SupervisionCase(TestCase):
 
     async def suffer(self, incident: Callable[[], None], wait: Callable[..., Awaitable[float]]) -> None:
         """Suffer one incident: a client that knows nothing gets through, and those that hold old descriptors do."""
-        await self.newcomer.forget()
+        newcomer = next(self.strangers)
+        await newcomer.forget()
         since = await wait(incident)
-        self.newcomers.append(await self.newcomer.seconds_to_get_through(NEWCOMER_SECONDS))
+        self.newcomers.append(await newcomer.seconds_to_get_through(NEWCOMER_SECONDS))
         for writer in self.writers:
             await until(
                 lambda writer=writer: writer.recovered_seconds(since) is not None,  # type: ignore[misc]
@@ -165,7 +175,6 @@ class SupervisionCase(TestCase):
                 HOLDER_SECONDS,
             )
             self.holders.append(writer.recovered_seconds(since) or 0.0)
-        await deferLater(reactor, STEADY_SECONDS)  # else the next one is taken for a tor that crashes again and again
 
     async def suffer_often(self, name: str, incident: Callable[[], None], times: int, *, away: bool = True) -> None:
         """Suffer it so often, and tell what was measured."""
@@ -175,6 +184,8 @@ class SupervisionCase(TestCase):
             each.clear()
         for number in range(1, times + 1):
             await self.suffer(incident, self.mended if away else self.untouched)
+            if times > FEW:  # else the next one is taken for a tor that crashes again and again
+                await deferLater(reactor, STEADY_SECONDS)
             if number % 5 == 0:
                 say(f"{name}: {number} of {times}")
         say(
