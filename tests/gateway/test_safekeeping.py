@@ -329,12 +329,14 @@ class NoRoomTests(SafekeepingCase):
         kept = fates.count(Fate.DELIVERED)
         self.assertEqual(fates, [Fate.DELIVERED] * kept + [Fate.POSTPONE] * (10 - kept))
         self.assertTrue(0 < kept < 10)
+        self.assertFalse(self.safekeeping.keeps)  # so that a load balancer goes elsewhere
         told = "InfluxDB did not serve a stranger, who was told to come back: there was no answer; and "
         self.assertTrue(any(text.startswith(told) for text in self.texts(events)))
         self.influxdb.reply = DELIVERED
         self.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.influxdb.stored, [batch(number).lines for number in range(kept)])
         self.assertIs(self.send(10), Fate.DELIVERED)
+        self.assertTrue(self.safekeeping.keeps)
 
     def test_full_and_influxdb_back(self) -> None:
         """Whoever writes when there is no room left, and InfluxDB is back, is served before any courier tries again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -239,6 +240,36 @@ class SocketActivationTests(SystemdCase):
                     else:
                         self.assertEqual(1, program.process.wait(PATIENCE_SECONDS))
                         self.assertIn("--admin-allow-remote", program.log)
+
+
+class FullSpoolTests(SystemdCase):
+    """A spool that fills up, because there is no InfluxDB."""
+
+    def test_on_the_way_and_in_the_end(self) -> None:
+        """The log tells of half, 80 % and 95 %, once each; what is taken is ready; what is turned away is not."""
+        gateway = self.start_local("--spool-limit", "16MiB")
+        self.manager.wait_for("READY=1")
+        place = str(self.directory / "state" / "admin.sock")
+        line = b"m,t=%b v=1 %%d" % (b"x" * 500)
+        statuses = []
+        while 503 not in statuses and len(statuses) < 100:
+            now = time.time_ns()
+            connection = self.connect()
+            connection.request("POST", "/write?db=x", b"\n".join(line % (now + number) for number in range(1000)))
+            statuses.append(connection.getresponse().status)
+            if len(statuses) == 1:
+                self.assertIn("HTTP/1.1 200", curl("--unix-socket", place, "http://localhost/ready"))
+        self.assertEqual([204] * (len(statuses) - 1) + [503], statuses)
+        answer = curl("--unix-socket", place, "http://localhost/ready")
+        self.assertIn("HTTP/1.1 503", answer)
+        self.assertIn("the spool does not take them either", answer)
+        self.assertIn('{verdict="postponed"} 1.0', curl("--unix-socket", place, "http://localhost/metrics"))
+        said = [line for line in gateway.log.splitlines() if "% full" in line]
+        self.assertEqual(3, len(said), gateway.log)
+        for mark, line_of_log in zip((50, 80, 95), said, strict=True):
+            found = re.search(r"the spool is (\d+) % full", line_of_log)
+            assert found is not None
+            self.assertIn(int(found[1]) - mark, range(10))
 
 
 class AdminSocketTests(SystemdCase):
