@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from attrs import fields
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ops.test_figures import ONE, OTHER
 from torfluxd.ops.exposition import PREFIX, exposition
-from torfluxd.ops.figures import Figures
+from torfluxd.ops.figures import Figures, Kind, about
 
 PROMTOOL_SECONDS = 30.0
 
@@ -61,3 +62,15 @@ class ExpositionTests(SynchronousTestCase):
     def test_what_is_not_known_is_absent(self) -> None:
         """The age of a descriptor that was never uploaded is no metric, rather than a wrong one."""
         self.assertNotIn(b"descriptor_age", exposition(Figures(), "1"))
+
+
+class DocumentedTests(SynchronousTestCase):
+    """What `docs/monitoring.rst` tells of the metrics."""
+
+    def test_each_is_told(self) -> None:
+        """Each metric stands in the documentation with what it means, word for word."""
+        text = " ".join((Path(__file__).parents[2] / "docs" / "monitoring.rst").read_text().split())
+        for each in fields(Figures):
+            what = about(each)
+            name = f"{PREFIX}{each.name}{'_total' * (what.kind is Kind.COUNTER)}"
+            self.assertIn(f"``{name}`` {what.help}", text)
