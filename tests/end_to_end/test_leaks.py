@@ -34,8 +34,9 @@ HUNDRED_MB = 100 * 1024 * 1024
 READ_AHEAD_BYTES = 2 * 1024 * 1024
 """What the kernel and a reactor take off a socket before anybody has looked at it; a tenth of that, usually."""
 
-GROWTH_BYTES = 16 * 1024 * 1024
-"""For thirty reporters at once; one of 100 MB would be more, if it were held."""
+GROWTH_BYTES = 64 * 1024 * 1024
+"""For more than thirty reporters at once, each with a thread and a database, which take 20 MB; an answer of 100 MB
+would be more, if it were held."""
 
 REPORTS = 50
 

@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 import sys
+import tempfile
 from typing import Any
 
 WATCHED = ("ftplib.", "http.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.system", "pty.", "smtplib.")
@@ -78,16 +79,20 @@ async def refused(url: str) -> list[str]:
 
 
 async def reported(url: str, socks: str | None, seconds: float) -> bool:
-    """Whether a reporter gets its points through."""
+    """Whether a reporter gets its points through, which it keeps on disk."""
     from torfluxd import Reporter
 
-    reporter = Reporter(url, "telemetry", socks=socks, backoff=lambda _: RETRY_SECONDS, interval_seconds=NEVER_SECONDS)
-    reporter.startService()
-    for measurement, fields, tags in POINTS:
-        reporter.record(measurement, fields, tags, TIME_NS)
-    flushed = await reporter.flush(seconds)
-    await reporter.stopService()
-    return flushed
+    options: dict[str, Any] = {"backoff": lambda _: RETRY_SECONDS, "interval_seconds": NEVER_SECONDS}
+    with tempfile.TemporaryDirectory(prefix="witnessed-") as directory:
+        if socks is not None:  # with a state directory one that has to look for tor would launch it
+            options["state_dir"] = directory
+        reporter = Reporter(url, "telemetry", socks=socks, **options)
+        reporter.startService()
+        for measurement, fields, tags in POINTS:
+            reporter.record(measurement, fields, tags, TIME_NS)
+        flushed = await reporter.flush(seconds)
+        await reporter.stopService()
+        return flushed
 
 
 async def all_of_it(url: str, ways: dict[str, str | None], seconds: float = FLUSH_SECONDS) -> dict[str, Any]:
