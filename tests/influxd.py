@@ -71,7 +71,8 @@ class Influxd:
     :ivar login: with which requests are made from then on: the name of a user, and the password.
     """
 
-    def __init__(self, http_options: str = "", data_options: str = "") -> None:
+    def __init__(self, http_options: str = "", data_options: str = "", *, log_enabled: bool = True) -> None:
+        self._log_enabled = log_enabled
         self.directory = Path(tempfile.mkdtemp(prefix="influxd-"))
         self.port = 0
         self.login: tuple[str, str] | None = None
@@ -107,7 +108,9 @@ class Influxd:
         if shutil.which("influxd") is None:
             raise AssertionError("this test needs influxd, which is not installed: apt-get install influxdb")
         config = self.directory / "influxdb.conf"
-        text = influxd_config(self.directory, self.port, log_enabled=True, further=_FURTHER, **self._options)
+        text = influxd_config(
+            self.directory, self.port, log_enabled=self._log_enabled, further=_FURTHER, **self._options
+        )
         config.write_text(text, "utf-8")
         with (self.directory / "log").open("ab") as log:
             # setpriv: the kernel kills it if this process is killed.
@@ -210,14 +213,17 @@ class Influxd:
         return max(series[0]["values"][0][1:]) if series else 0
 
 
-def start_influxd(case: unittest.TestCase, http_options: str = "", data_options: str = "") -> Influxd:
+def start_influxd(
+    case: unittest.TestCase, http_options: str = "", data_options: str = "", *, log_enabled: bool = True
+) -> Influxd:
     """Start an influxd that ends, and leaves nothing behind, when the test does, however it ends.
 
     :param case: the test.
     :param http_options: further lines for the `[http]` section of its configuration.
     :param data_options: the same for its `[data]` section.
+    :param log_enabled: whether it logs each request.
     """
-    influxd = Influxd(http_options, data_options)
+    influxd = Influxd(http_options, data_options, log_enabled=log_enabled)
     case.addCleanup(influxd.close)
     influxd.start()
     return influxd

@@ -104,7 +104,7 @@ class InfluxdbTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A real influxd, with a database."""
-        self.influxd = start_influxd(self, "log-enabled = false")
+        self.influxd = start_influxd(self, log_enabled=False)
         self.influxd.create_database(DATABASE)
 
     def compare(self, seed: int, count: int) -> None:
