@@ -21,7 +21,7 @@ from tests.end_to_end.programs import client_tor, temporary_directory
 from tests.private_network import private_network
 from tests.reporter.test_ladder import no_tor_in_path
 from tests.test_tor_wheel import BUILD
-from torfluxd.reporter.ladder import TorLadder, program_of_this_machine
+from torfluxd.reporter.ladder import SOCKS_VARIABLE, TorLadder, program_of_this_machine
 from torfluxd.reporter.reporter import Reporter
 
 
@@ -132,6 +132,17 @@ class LadderTests(TestCase):
         os.waitpid(child, 0)
         await self.report(reporter)
         self.assertEqual((len(before), self.tor_processes()), (1, before))
+
+    async def test_the_user_says_where(self) -> None:
+        """A reporter made in one line reports through the tor that its user names in the environment."""
+        door = await self.open()
+        tor = client_tor(self.addCleanup, self.directory)
+        self.patch(os, "environ", {**os.environ, SOCKS_VARIABLE: tor.endpoint})
+        reporter = Reporter(door.url, "telemetry", state_dir=self.state)
+        reporter.startService()
+        self.addCleanup(reporter.stopService)
+        await self.report(reporter)
+        self.assertEqual(self.tor_processes(), [])
 
     async def test_own_tor_is_killed(self) -> None:
         """When somebody kills the reporter's tor, it comes back, and so do the reports."""

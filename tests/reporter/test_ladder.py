@@ -180,7 +180,9 @@ class MissingTests(LadderCase):
         self.assert_missing("too long", state_dir=Path("/x" * 60), find_program=lambda: program)
 
     def test_reporter_keeps_recording(self) -> None:
-        """An application without tor records on; the log says once what to do, and a flush that it was in vain."""
+        """An application without tor records on; the log says once what to do, so does its trouble, and a
+        flush says that it was in vain.
+        """
         machine = Machine()
         # As `Reporter(..., socks=None)` makes it, but for what this machine really has.
         reporter = Reporter(
@@ -196,6 +198,7 @@ class MissingTests(LadderCase):
         self.assertFalse(self.successResultOf(flushed))
         (reason,) = (event["reason"] for event in events if event["log_level"] is LogLevel.warn)
         self.assertIn("apt-get install tor", reason)
+        self.assertIn("apt-get install tor", reporter.trouble)
         self.assertEqual(reporter.stats.pending, 10)
 
 

@@ -74,7 +74,7 @@ class TorLadder:
     With a key for a private onion service only the second and the last will do: others would have to be handed the key.
 
     :param state_dir: the reporter's state directory, or None.
-    :param environ: the environment.
+    :param environ: the environment; that of this process by default.
     :param places: where to look for a tor that runs, described as Twisted describes endpoints.
     :param find_program: finds the program to launch, or None.
     :param platform: the platform, for advice.
@@ -85,12 +85,12 @@ class TorLadder:
         self,
         state_dir: Path | None,
         *,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         places: tuple[str, ...] = PLACES,
         find_program: Callable[[], Path | None] = program_of_this_machine,
         platform: Platform | None = None,
     ) -> None:
-        self._given = _given(environ.get(SOCKS_VARIABLE, ""))
+        self._given = _given((os.environ if environ is None else environ).get(SOCKS_VARIABLE, ""))
         self._directory = None if state_dir is None else state_dir / "tor"
         self._places = places
         self._find_program = find_program
