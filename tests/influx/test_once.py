@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http.client import responses
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import error
@@ -85,7 +87,7 @@ class AnswerTests(OnceCase):
             (b"HTTP/1.0 204\r\n\r\n", Fate.DELIVERED, ""),
             (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", Fate.DELIVERED, ""),
             (b"HTTP/1.1 400 X\r\nx-influxdb-error: a\x00\r\nContent-Length: 0\r\n\r\n", Fate.REJECT, "400 Bad Request"),
-            (b"HTTP/1.1 413 X\r\n\r\n", Fate.REJECT, "413 Request Entity Too Large"),
+            (b"HTTP/1.1 413 X\r\n\r\n", Fate.REJECT, f"413 {responses[413]}"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Fate.POSTPONE, "200 OK"),
             (b"HTTP/1.1 302 X\r\nLocation: http://x.example/\r\n\r\n", Fate.POSTPONE, "302 Found"),
             (b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n", Fate.POSTPONE, "500 Internal Server Error"),
