@@ -10,6 +10,7 @@ from twisted.application.service import IService
 
 from torfluxd.errors import TorfluxdError
 from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
+from torfluxd.ops.notify import Notifier
 from torfluxd.ops.steady import keep_steady
 from torfluxd.settings import AGENT_CONFIG_OPTIONS, AGENT_OPTIONS, AgentSettings, read_agent_settings
 from torfluxd.settings.agent import AGENT_FORM, gather_agent
@@ -81,6 +82,7 @@ def makeService(options: Options) -> IService:
         options.settings,
         os.environ,
         give_up=lambda problem: stop_with(EXIT_FAILED, reactor),
+        notifier=Notifier.from_environment(os.environ),
     )
     if not changes_user(options):
         try:

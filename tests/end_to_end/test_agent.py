@@ -138,7 +138,7 @@ class StockClientTests(AgentCase):
         self.assert_all_arrive()
 
     def write_v1(self) -> None:
-        """`influxdb` 5.x, gzipped or not, in objects and in lines; it looks for its server, and makes its database."""
+        """`influxdb` 5.x, gzipped or not, in objects and in lines, after its first words; and with a proxy."""
         for gzip in (False, True):
             client = influxdb.InfluxDBClient("127.0.0.1", self.agent.port, "user", "secret", "telemetry", gzip=gzip)
             self.addCleanup(client.close)
@@ -149,6 +149,10 @@ class StockClientTests(AgentCase):
                 point = {"measurement": "clients", "fields": {"v": number}, "time": self.time_ns + number}
                 client.write_points([point], time_precision="n")
             client.write_points([self.line() for _ in range(POINTS // 2)], protocol="line")
+        proxy = {"http": self.agent.url}
+        client = influxdb.InfluxDBClient(self.gateway.hostname, 80, database="telemetry", proxies=proxy)
+        self.addCleanup(client.close)
+        client.write_points([self.line()], protocol="line")
 
     def write_v2(self) -> None:
         """`influxdb-client`, synchronous."""

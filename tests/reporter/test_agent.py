@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.reporter.doubles import FakeGateway, FakeTor
 from tests.visitor import Visitor
 from torfluxd.errors import SettingsError, StateDirectoryError, TorfluxdError
+from torfluxd.ops.notify import Notifier
 from torfluxd.reporter.agent import Agent, check_agent
 from torfluxd.settings import read_agent_settings
 from torfluxd.state import StateDirectory
@@ -85,7 +87,7 @@ class AgentCase(SynchronousTestCase):
         self.problems: list[TorfluxdError] = []
         self.connected = 0
 
-    def agent(self, **flags: str | list[str]) -> Agent:
+    def agent(self, notifier: Notifier | None = None, **flags: str | list[str]) -> Agent:
         """An agent, not started yet."""
         given: dict[str, str | list[str]] = {
             "onion": ONION,
@@ -94,7 +96,8 @@ class AgentCase(SynchronousTestCase):
             **{name.replace("_", "-"): value for name, value in flags.items()},
         }
         settings = read_agent_settings(given, {})
-        return Agent(self.reactor, settings, {}, give_up=self.problems.append)  # type: ignore[arg-type]
+        give_up = self.problems.append
+        return Agent(self.reactor, settings, {}, give_up=give_up, notifier=notifier)  # type: ignore[arg-type]
 
     def started(self, **flags: str | list[str]) -> Agent:
         """An agent that serves; it is stopped at the end."""
@@ -257,6 +260,23 @@ class LifeTests(AgentCase):
             self.assertEqual(self.write(b"m v=1 %d" % TIME_NS), 204)
             self.assertLessEqual(self.stop(agent), END_SECONDS)
             StateDirectory.claim(self.state).release()
+
+    def test_systemd(self) -> None:
+        """Systemd hears when it serves, and when it ends."""
+        address = str(self.state.parent / "notify")
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(listener.close)
+        listener.bind(address)
+        agent = self.agent(notifier=Notifier(address))
+        with capturedLogs():
+            agent.startService()
+            listener.setblocking(False)
+            self.assertRaises(BlockingIOError, listener.recv, 1000)
+            self.run_hooks()
+        self.assertEqual(listener.recv(1000), b"READY=1")
+        self.assertTrue(listener.recv(1000).startswith(b"STATUS=takes points on tcp:8086"))
+        self.stop(agent)
+        self.assertEqual(listener.recv(1000), b"STOPPING=1")
 
     def test_last_requests(self) -> None:
         """A client whose points are on their way to the disk when it ends still hears that they are there."""

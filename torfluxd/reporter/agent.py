@@ -29,6 +29,7 @@ import torfluxd
 from torfluxd.boundaries import Destination
 from torfluxd.errors import ListenError, SettingsError, TorfluxdError
 from torfluxd.onion.client_keyfile import load_client_key_file
+from torfluxd.ops.notify import Notifier
 from torfluxd.reporter.admission import Admission
 from torfluxd.reporter.intake import Intake
 from torfluxd.reporter.keeping import ReporterKeep
@@ -73,6 +74,7 @@ class Agent(Service):
     :param settings: what to do.
     :param environment: `os.environ`.
     :param give_up: called once, with the error, when the agent cannot come up; the error has been logged.
+    :param notifier: tells systemd how we are.
     """
 
     def __init__(
@@ -82,11 +84,13 @@ class Agent(Service):
         environment: Mapping[str, str],
         *,
         give_up: Callable[[TorfluxdError], None],
+        notifier: Notifier | None = None,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._environment = environment
         self._give_up = give_up
+        self._notifier = notifier or Notifier()
         self._state: StateDirectory | None = None
         self._ports: list[IListeningPort] = []
         self._coming_up: Deferred[None] | None = None
@@ -147,6 +151,8 @@ class Agent(Service):
                 raise _cannot_listen(name, error) from None
         self._open_statsd()
         _log.info("serving on {where}", where=", ".join(settings.listen))
+        self._notifier.ready()
+        self._notifier.status(f"takes points on {', '.join(settings.listen)}")
 
     def _open_statsd(self) -> None:
         where = self._settings.statsd
@@ -173,6 +179,7 @@ class Agent(Service):
         return Deferred.fromCoroutine(self._go_down())
 
     async def _go_down(self) -> None:
+        self._notifier.stopping()
         if self._coming_up is not None:
             self._coming_up.cancel()
         for port in self._ports:
