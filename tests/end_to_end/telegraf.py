@@ -18,8 +18,8 @@ __all__ = ["Telegraf", "is_json_or_empty"]
 TIMEOUT_SECONDS: Final = 5.0
 """Its default for one request."""
 
-MAX_ATTEMPTS: Final = 50
-"""It tries for ever; a test does not."""
+MAX_ATTEMPTS: Final = 600
+"""It tries for ever; a test does not, but for a minute."""
 
 _DROPPED_5XX: Final = (
     "retention policy not found",

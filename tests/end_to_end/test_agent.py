@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
@@ -39,6 +40,10 @@ from tests.private_network import private_network
 POINTS = 20
 """How many points each client writes. Each has a number of its own as its value: so it can be seen whether one is
 missing, or there twice."""
+
+KILLS = 3
+KILLED_BATCHES = 200
+"""How many batches are written over so many kills of the agent."""
 
 ARRIVAL_SECONDS = 120.0
 """How long the reports may take when tor is there: a circuit takes seconds, and after failures the reporter waits."""
@@ -239,14 +244,22 @@ class TroubleTests(AgentCase):
         self.assertGreater(next(attempts), 2 * POINTS + 10)
 
     def test_killed_agent(self) -> None:
-        """A client goes on through two kills of the agent; what was answered is there, and nothing is there twice."""
+        """A client writes on through three kills of the agent; nothing is lost, and nothing is there twice."""
         telegraf = Telegraf(self.agent.port)
-        for kill in range(3):
-            for _ in range(POINTS):
-                telegraf.write(self.line("killed").encode())
-            if kill < 2:
+
+        def write() -> int:
+            for _ in range(KILLED_BATCHES):
+                telegraf.write("\n".join(self.line("killed") for _ in range(5)).encode())
+            return len(telegraf.dropped)
+
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(write)
+            for mark in range(KILLS):
+                begun = (mark + 1) * KILLED_BATCHES // (KILLS + 1) * 5
+                wait_until(lambda begun=begun: len(self.expected) > begun, lambda: self.agent.log)
                 self.agent.kill()
                 self.start_agent(port=self.agent.port)
+            self.assertEqual(writing.result(60), 0)
         self.bring_tor()
         self.assert_all_arrive("killed")
 
