@@ -14,6 +14,10 @@ settings.register_profile("torfluxd", deadline=None)
 settings.load_profile("torfluxd")
 
 
+_WITHOUT_TOR = {"under_fire", "attacks"}
+"""The end-to-end tests in these directories need no Tor network."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the end-to-end tests last, while their network comes up behind the others."""
     items.sort(key=_is_end_to_end)
@@ -26,7 +30,7 @@ def _is_end_to_end(item: pytest.Item) -> bool:
 @pytest.fixture(autouse=True, scope="session")
 def _network(request: pytest.FixtureRequest) -> Iterator[None]:
     """Begin the private network where a test will want it; end it in any case."""
-    if any(_is_end_to_end(item) and "under_fire" not in item.path.parts for item in request.session.items):
+    if any(_is_end_to_end(item) and not _WITHOUT_TOR & {*item.path.parts} for item in request.session.items):
         begin_network()
     yield
     end_network()
