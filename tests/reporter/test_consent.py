@@ -141,6 +141,21 @@ class DenyTests(ConsentCase):
         self.minutes(3)
         self.assertEqual(self.values(), ["f=4i"])
 
+    def test_allowed_at_once(self) -> None:
+        """Also when it is given again while everything is still being deleted, nothing that was recorded before it is
+        sent, and what is recorded then is kept on disk.
+        """
+        denied = self.reporter.deny()
+        self.tor.is_up = True
+        self.reporter.allow()
+        commit = self.reporter.record("m", {"f": 4}).as_deferred()
+        self.advance(0)
+        self.assertEqual(self.successResultOf(denied), 3)
+        self.advance(1)
+        self.assertTrue(self.successResultOf(commit))
+        self.minutes(3)
+        self.assertEqual(self.values(), ["f=4i"])
+
     def test_in_memory(self) -> None:
         """So it is for a reporter that keeps everything in memory."""
         reporter = self.reporter_for(state_dir=None)

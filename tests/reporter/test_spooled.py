@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,15 @@ class SpooledCase(ReporterCase):
         if dispatch is not None:
             dispatch.abandon()
         if home is not None and home._claim is not None and home._spool is not None:
-            home._spool._ledger._store._connection.close()  # type: ignore[union-attr]
+            self.close_files(reporter)
             home._claim.release()
             home._claim = home._spool = None
+
+    def close_files(self, reporter: Reporter) -> None:
+        """Close the file of its spool, behind its back."""
+        store = reporter._home._spool._ledger._store  # type: ignore[union-attr]
+        if store is not None:
+            store.close()
 
     def again(self) -> Reporter:
         """Another process begins, with tor up."""
@@ -309,7 +317,7 @@ class RandomLifeTests(SpooledCase):
         self.lives.append(self.reporter_for())
         self.lives[-1].startService()
 
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=30)
     @given(steps=STEPS)
     def test_random_life(self, steps: list[tuple[str, Any]]) -> None:
         """Whatever happens, in the end everything arrived that was confirmed, and nothing with two times."""
@@ -331,6 +339,7 @@ class RandomLifeTests(SpooledCase):
         self.assertEqual(set(self.kept) - set(values), set())
         for reporter in self.lives:
             self.kill(reporter)
+        self.flushLoggedErrors(SpoolBrokenError)  # of those that were killed: here, they cannot be so at once
 
 
 class TroubleTests(SpooledCase):
@@ -366,6 +375,30 @@ class TroubleTests(SpooledCase):
         commit = reporter.record("m", {"f": 1}).as_deferred()
         self.advance(1)
         self.assertTrue(self.successResultOf(commit))
+
+    def test_broken(self) -> None:
+        """While the disk fails a flush does not say that all is delivered, and `trouble` says why; what was on disk is
+        reported when it works again.
+        """
+        self.state.unlink()
+        self.reporter.startService()
+        self.record(1)
+        self.advance(1)
+        self.close_files(self.reporter)
+        [path] = self.state.glob(f"*/{SPOOL_FILE}")
+        with closing(sqlite3.connect(path, isolation_level=None)) as somebody_else:
+            somebody_else.execute("PRAGMA locking_mode = EXCLUSIVE")
+            somebody_else.execute("BEGIN EXCLUSIVE")
+            self.tor.is_up = True
+            flushed = self.flush(8)
+            self.advance(8)
+            self.assertFalse(self.successResultOf(flushed))
+            self.assertIn("cannot be read or written", self.reporter.trouble)
+            self.assertEqual(self.gateway.requests, [])
+        self.minutes(1)
+        self.assertEqual(self.values(), ["f=1i"])
+        self.assertEqual(self.reporter.trouble, "")
+        self.flushLoggedErrors(SpoolBrokenError)
 
     def test_damaged(self) -> None:
         """A damaged spool is set aside, and a new one begun."""

@@ -65,6 +65,7 @@ class Dispatch:
     _courier: Courier
     committed_points: int = field(default=0, init=False)
     _runs: bool = field(default=False, init=False)
+    _is_wiping: bool = field(default=False, init=False)
     _number: int = field(default=0, init=False)
     _turn: DeferredLock = field(factory=DeferredLock, init=False)
     _commit_call: IDelayedCall | None = field(default=None, init=False)
@@ -78,7 +79,7 @@ class Dispatch:
         if self._runs:
             return
         self._runs = True
-        self._stock.is_shut = False
+        self._stock.is_shut = self._is_wiping
         self._await_end(self._intervals.number(self._now_ns()))
         self._do(self._open)
         self.wake()
@@ -103,7 +104,7 @@ class Dispatch:
         :raises SpoolBrokenError: something cannot be deleted.
         """
         self._halt()
-        self._stock.is_shut = True
+        self._stock.is_shut = self._is_wiping = True
         await self._courier.stop(0)
         return await self._in_turn(self._wipe)
 
@@ -159,7 +160,13 @@ class Dispatch:
             self._stock.disk_closed()
 
     async def _wipe(self) -> int:
-        return self._stock.wiped(0 if self._home is None else await self._home.wipe())
+        try:
+            return self._stock.wiped(0 if self._home is None else await self._home.wipe())
+        finally:
+            self._is_wiping = False
+            self._stock.is_shut = not self._runs
+            if self._runs:  # the user has changed his mind meanwhile
+                await self._open()
 
     async def _commit(self) -> None:
         await self._keep(self._recorder.take(), self._number)

@@ -29,6 +29,11 @@ class ForkedHere(Protocol):
         """Begin anew, in the child, before anything else is done there."""
 
 
+try:  # not in the child, where little should be done
+    import ctypes
+except ImportError:
+    ctypes = None  # type: ignore[assignment]
+
 _watched: WeakSet[ForkedHere] = WeakSet()
 _at_work = Lock()
 _kept: list[object] = []
@@ -42,12 +47,8 @@ def watch(one: ForkedHere) -> None:
 def keep_for_ever(thing: object) -> None:
     """Never let it go, not even when the interpreter ends, nor what it refers to."""
     _kept.append(thing)  # the module is taken apart in the end, and so:
-    try:
-        import ctypes
-
+    if hasattr(ctypes, "pythonapi"):  # as in CPython; elsewhere nothing is let go in the end
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
-    except (ImportError, AttributeError):  # not in CPython; elsewhere nothing is let go in the end
-        pass
 
 
 class UnforkedThread(OneThread):

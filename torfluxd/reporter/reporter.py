@@ -407,7 +407,8 @@ class Reporter(Service):
         """The exact bytes of the next report, as it would leave if nothing more was recorded: request and body.
 
         :returns: a Deferred that fires with the bytes; with none when there would be no report. It fails with
-            :class:`~torfluxd.errors.ReporterError` when the reporter is not running.
+            :class:`~torfluxd.errors.ReporterError` when the reporter is not running, and with
+            :class:`~torfluxd.errors.SpoolBrokenError` when the disk fails.
         """
         if self._recorder.allowed and (self._dispatch is None or not self.running):
             return fail(ReporterError("the reporter is not running, so it has no next report: start it first"))

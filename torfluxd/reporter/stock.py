@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from attrs import astuple, define, evolve, field, frozen
 from twisted.internet.defer import Deferred, succeed
@@ -77,12 +76,15 @@ class Stock:
     def lend(self) -> Deferred[Lease | None]:
         """Borrow what is the next report, or None when nothing is sealed.
 
-        The Deferred does not fail: a disk that does has said so, and there may be something in memory.
+        It fails with :class:`~torfluxd.errors.SpoolBrokenError` when the disk does, and there is nothing in memory.
         """
         return Deferred.fromCoroutine(self._lend_next())
 
     def peek(self) -> Deferred[Lease | None]:
-        """Borrow what would be the next report if everything were sealed; None when there is nothing."""
+        """Borrow what would be the next report if everything were sealed; None when there is nothing.
+
+        It fails as :meth:`lend` does.
+        """
         return Deferred.fromCoroutine(self._lend(LAST_POSITION, LAST_POSITION))
 
     def seal(self) -> None:
@@ -145,12 +147,16 @@ class Stock:
         return lease
 
     async def _lend(self, up_to_on_disk: int, up_to_in_memory: int) -> Lease | None:
-        lease: Lease | None = None
+        lease, broken = None, None
         if self.disk is not None:
-            with suppress(SpoolBrokenError):
+            try:
                 lease = await self.disk.lend(up_to=up_to_on_disk)
+            except SpoolBrokenError as error:
+                broken = error
         if lease is None:
             lease = await self._memory.lend(up_to=up_to_in_memory)
+        if lease is None and broken is not None:
+            raise broken
         return None if lease is None else _Unplaced(lease)
 
     def _new_memory(self) -> MemorySpool:
