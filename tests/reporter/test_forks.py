@@ -171,6 +171,55 @@ class ForkTests(ProcessCase):
         self.assertEqual(self.left(), {"spool-0": sorted(f"f={number}i" for number in range(4))})
 
 
+class AdoptionTests(ProcessCase):
+    """Processes that are killed while others go on, or begin."""
+
+    def test_killed(self) -> None:
+        """What three processes kept that were killed, the next one has, all of it, and once."""
+        self.run_program("""
+            import signal
+            from twisted.internet.defer import Deferred
+            from twisted.internet.task import react
+            from torfluxd import Reporter
+
+            async def be_killed(reactor, number):
+                async with Reporter(URL, "telemetry", **options) as reporter:
+                    for value in range(10):
+                        commit = reporter.record("m", {"f": 10 * number + value})
+                    assert await commit
+                    os.write(ready[1], b".")
+                    os.read(go[0], 1)
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            ready, go = os.pipe(), os.pipe()
+            children = []
+            for number in range(3):
+                children.append(os.fork())
+                if not children[-1]:
+                    react(lambda reactor: Deferred.fromCoroutine(be_killed(reactor, number)))
+            for _ in children:
+                os.read(ready[0], 1)
+            os.write(go[1], b"...")
+            for child in children:
+                os.waitpid(child, 0)
+            """)
+        self.assertEqual([len(values) for values in self.left().values()], [10, 10, 10])
+        self.run_program("""
+            from twisted.internet.defer import Deferred
+            from twisted.internet.task import deferLater, react
+            from torfluxd import Reporter
+
+            async def main(reactor):
+                async with Reporter(URL, "telemetry", stop_seconds=0.1, **options) as reporter:
+                    while reporter.stats.pending < 30:
+                        await deferLater(reactor, 0.01)
+
+            react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+            """)
+        [(part, values)] = self.left().items()
+        self.assertEqual((part, list(values)), ("spool-0", sorted(f"f={number}i" for number in range(30))))
+
+
 class KeepTests(ProcessCase):
     """Tests for `keep_for_ever`."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
 
+from tests.influxd import start_influxd
 from tests.reporter.case import NOON, UNAVAILABLE, ReporterCase
 from tests.reporter.doubles import cut
 from torfluxd.boundaries import Destination
@@ -306,6 +307,20 @@ class PrivateReportTests(ReporterCase):
         self.assertEqual((len(arrived), len(set(arrived))), (50, 50))
         times = {int(line.split()[-1]) for line in arrived}
         self.assertEqual({time - time % MINUTE_NS for time in times}, {NOON})
+
+    def test_in_influxdb(self) -> None:
+        """And InfluxDB stores fifty, also when it is sent all of them again."""
+        influxd = start_influxd(self)
+        influxd.create_database("telemetry")
+        reporters = [self.default_reporter() for _ in range(50)]
+        for reporter in reporters:
+            reporter.record("m", {"f": 1}, {"version": "1"})
+            reporter.flush()
+        self.tor.pump()
+        bodies = ["\n".join(lines).encode() for lines in self.gateway.arrived]
+        for _ in range(2):
+            self.assertEqual({influxd.write("telemetry", body).status for body in bodies}, {204})
+            self.assertEqual(influxd.count("telemetry", "m"), 50)
 
     def test_sizes(self) -> None:
         """Reports have one of a few sizes, and none has more than that of the largest."""

@@ -17,6 +17,7 @@ from twisted.logger import capturedLogs
 from tests.reporter.case import REFUSED, UNAVAILABLE, ReporterCase
 from tests.reporter.doubles import cut, keep_waiting
 from torfluxd.delivery.schema import SCHEMA, SPOOL_FILE, open_file
+from torfluxd.delivery.steps import RESERVE_BYTES
 from torfluxd.errors import SpoolBrokenError
 from torfluxd.reporter.claims import claim_free
 from torfluxd.reporter.dispatch import COMMIT_SECONDS
@@ -159,6 +160,12 @@ class SpooledTests(SpooledCase):
         self.advance(1)
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (self.state, *self.state.glob("spool-*"))}
         self.assertEqual(modes, {0o700})
+
+    def test_reserve(self) -> None:
+        """Room is reserved, so that what is kept can be sent, and forgotten, also when somebody else fills the disk."""
+        self.reporter.startService()
+        [reserve] = self.state.glob("*/*.reserve")
+        self.assertEqual(reserve.stat().st_size, RESERVE_BYTES)
 
     def test_refused(self) -> None:
         """What InfluxDB refuses is set aside, and does not block what comes after it."""

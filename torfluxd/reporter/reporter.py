@@ -21,7 +21,7 @@ from torfluxd.delivery.backoff import Backoff, exponential_backoff
 from torfluxd.delivery.courier import Courier
 from torfluxd.delivery.executor import AtOnce, Executor
 from torfluxd.delivery.spool import DEAD_LETTER_LIMIT_BYTES
-from torfluxd.delivery.steps import Bounds
+from torfluxd.delivery.steps import RESERVE_BYTES, Bounds
 from torfluxd.errors import ReporterError, SettingsError
 from torfluxd.influx.api import Api, write_target
 from torfluxd.influx.line import FieldValue
@@ -175,7 +175,8 @@ class Reporter(Service):
     :param reactor: for timers and connections; None for the one that runs when the reporter is started.
     :param interval_seconds: how often a report leaves. Best a multiple of the granularity: then the time of a report
         tells no more of its points than their own times do.
-    :param keep_bytes: how much line protocol is kept on disk, by each process.
+    :param keep_bytes: how much line protocol is kept on disk, by each process. Beside it 8 MiB are reserved, without
+        which it could not be emptied when the disk is full.
     :param keep_points: how many points.
     :param keep_days: for how long.
     :param memory_limit_bytes: how much line protocol is kept in memory, half of it not committed yet, half of it
@@ -254,6 +255,7 @@ class Reporter(Service):
             dead_letter_limit_bytes=DEAD_LETTER_LIMIT_BYTES,
             lend_points=MAX_REPORT_BYTES,
             lend_bytes=MAX_REPORT_BYTES,
+            reserve_bytes=RESERVE_BYTES,
         )
         self._reactor = reactor
         self._intervals = Intervals.of(interval_seconds)
