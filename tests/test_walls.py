@@ -68,6 +68,7 @@ HOUSE = (
                 "demo_screen",
                 "table_options",
                 "tap",
+                "worker",
             }
         ),
         doors=True,
@@ -83,6 +84,7 @@ USERS = {
         "torfluxd.cli",
         "torfluxd.demo",
         "torfluxd.tap",
+        "torfluxd.worker",
         "torfluxd.reporter.reporter",  # maybe_global_reactor: for applications that start a reporter in one line
     },
 }

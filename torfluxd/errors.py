@@ -59,6 +59,7 @@ __all__ = [
     "TorStoppedError",
     "TorfluxdError",
     "UpstreamError",
+    "WorkerError",
 ]
 
 
@@ -107,6 +108,10 @@ class StatusError(TorfluxdError):
 
 class ChildError(TorfluxdError):
     """A child process cannot be started."""
+
+
+class WorkerError(TorfluxdError):
+    """A worker of the gateway does not come up."""
 
 
 # Keys and addresses.

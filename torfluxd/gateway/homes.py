@@ -45,21 +45,39 @@ class Homes:
         """Whether it is the vendor's."""
         return destination in self._known or destination in self._configured
 
+    @property
+    def text(self) -> str:
+        """What is known, but for what was configured, as `remember` is given it."""
+        pairs = sorted((each.database, each.retention_policy or "") for each in self._known)
+        return json.dumps([[database, policy or None] for database, policy in pairs], ensure_ascii=False) + "\n"
+
     def stored(self, destination: Destination) -> None:
         """Note that a write was stored for it."""
-        if destination in self._known or len(self._known) >= MAX_HOMES:
-            return
-        self._known.add(destination)
-        pairs = sorted((each.database, each.retention_policy or "") for each in self._known)
-        text = json.dumps([[database, policy or None] for database, policy in pairs], ensure_ascii=False)
+        if destination not in self._known:
+            self._learn({destination})
+
+    def learn(self, text: str) -> bool:
+        """Know what another process has noted.
+
+        :param text: as `remember` was given it there.
+        :returns: whether there was anything new.
+        """
+        return self._learn(_read(text))
+
+    def _learn(self, destinations: set[Destination]) -> bool:
+        new = sorted(destinations - self._known, key=str)[: MAX_HOMES - len(self._known)]
+        if not new:
+            return False
+        self._known.update(new)
         try:
-            self._remember(f"{text}\n")
+            self._remember(self.text)
         except OSError as error:
             _log.warn(
                 "InfluxDB stored a write for a destination for the first time, which cannot be remembered: {reason}; if"
                 " it is missing after a restart, its writes are refused",
                 reason=error.strerror,
             )
+        return True
 
 
 def _read(text: str) -> set[Destination]:

@@ -13,24 +13,20 @@ from pathlib import Path
 from twisted import __version__ as twisted_version
 from twisted.application.service import Service
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.endpoints import UNIXServerEndpoint
-from twisted.internet.interfaces import IListeningPort, IReactorCore
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import torfluxd
-from torfluxd.delivery.schema import SPOOL_FILE
 from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
-from torfluxd.gateway.doors import Door, client_endpoint, server_endpoint
-from torfluxd.gateway.homes import HOMES_FILE, Homes
+from torfluxd.gateway.doors import client_endpoint
 from torfluxd.gateway.identity import find_clients, find_key
 from torfluxd.gateway.operations import Operations
 from torfluxd.gateway.overview import overview
 from torfluxd.gateway.reload import need_restart
 from torfluxd.gateway.routes import make_canary_target
-from torfluxd.gateway.serving import Serving
-from torfluxd.gateway.site import SiteReactor
+from torfluxd.gateway.staff import CrewedStaff, SoleStaff, Staff, StaffReactor, onion_sockets
 from torfluxd.onion.canary import Canary, ask_onion
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.process import find_tor
@@ -53,7 +49,7 @@ _TWISTED_ADVISED = (26, 10)
 _log = Logger()
 
 
-class GatewayReactor(IReactorCore, SiteReactor, LaunchReactor):
+class GatewayReactor(IReactorCore, StaffReactor, LaunchReactor):
     """The kind of reactor that the gateway needs."""
 
 
@@ -91,8 +87,6 @@ class Gateway(Service):
         self._serves = False
         self._state: StateDirectory | None = None
         self._tor: TorService | None = None
-        self._doors: list[Door] = []
-        self._ports: list[IListeningPort] = []
         self._coming_up: Deferred[None] | None = None
 
     def prepare(self) -> None:
@@ -104,9 +98,7 @@ class Gateway(Service):
         path = settings.state_dir or default_state_directory(self._environment, os.geteuid(), Path.home())
         self._state = StateDirectory.claim(path)
         try:
-            self._prepare_site(self._state)
-            front = self._serving.front
-            self._doors = [Door(text, server_endpoint(self._reactor, text), front) for text in settings.listen]
+            self._prepare_staff(self._state)
             if settings.has_onion:
                 self._prepare_onion(self._state)
             self._prepare_operations(self._state)
@@ -117,18 +109,13 @@ class Gateway(Service):
             self._state.release()
             raise
 
-    def _prepare_site(self, state: StateDirectory) -> None:
-        homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
+    def _prepare_staff(self, state: StateDirectory) -> None:
+        make = SoleStaff if self._settings.workers == 1 else CrewedStaff
         self._canary_target = make_canary_target()
-        self._serving = Serving(
-            self._reactor,
-            self._settings,
-            self._environment,
-            homes,
-            self._close_circuit,
-            canary_target=self._canary_target,
+        self._staff: Staff = make(
+            self._reactor, self._settings, self._environment, state, self._close_circuit, self._canary_target
         )
-        for warning in self._serving.load_credential():
+        for warning in self._staff.prepare():
             _warn(warning)
 
     def _prepare_operations(self, state: StateDirectory) -> None:
@@ -141,8 +128,8 @@ class Gateway(Service):
             self._reactor,
             places,
             self._environment,
-            lambda: succeed(self.status),
-            self._serving.site.prove,
+            lambda: Deferred.fromCoroutine(self.status()),
+            self._staff.prove,
             allow_remote=self._settings.admin_allow_remote,
         )
 
@@ -153,16 +140,14 @@ class Gateway(Service):
             _warn(warning)
         if settings.printkey:
             self._show_key(loaded.key)
-        socket = settings.onion_socket or state.path / "onion.sock"
-        check_socket_path(socket)
-        source = self._make_source(state, loaded.key, socket)
-        self._tor = self._make_tor(source, loaded.key)
-        self._doors.insert(0, self._onion_door(socket))
+        for socket in onion_sockets(settings, state.path):
+            check_socket_path(socket)
+        self._tor = self._make_tor(self._make_source(state, loaded.key), loaded.key)
         state.write("hostname", f"{loaded.key.address.hostname}\n")
         self._hostname = loaded.key.address.hostname
 
     def _make_tor(self, source: TorSource, key: OnionKey) -> TorService:
-        limiter, reactor = self._serving.limiter, self._reactor
+        staff, reactor = self._staff, self._reactor
         ask = ask_onion(reactor, key.address, self._canary_target.decode("ascii"))
         if not self._settings.launches_tor:  # a tor that tells us nothing of circuits
             return TorService(source, reactor, came_up=self._came_up, canary=Canary(reactor, ask))
@@ -170,34 +155,37 @@ class Gateway(Service):
             source,
             reactor,
             came_up=self._came_up,
-            went_down=limiter.forget,
-            circuits=lambda: limiter.connected,
-            canary=Canary(reactor, ask, strangers=lambda: limiter.met),
+            went_down=staff.forget_circuits,
+            circuits=lambda: staff.circuits,
+            canary=Canary(reactor, ask, strangers=lambda: staff.circuits_met),
         )
 
-    def _make_source(self, state: StateDirectory, key: OnionKey, socket: Path) -> TorSource:
+    def _make_source(self, state: StateDirectory, key: OnionKey) -> TorSource:
         settings = self._settings
         clients = find_clients(settings.authorized_clients, _warn)
+        socket, *others = onion_sockets(settings, state.path)
         if settings.launches_tor:
             return LaunchedTor(
                 self._reactor,
                 state.path / "tor",
                 find_tor(settings.tor_binary),
                 onion=(key, socket),
+                further_targets=tuple(others),
+                frontend=settings.onionbalance,
                 clients=clients,
                 socks_socket=state.path / "tor" / "socks.sock" if takes_socks(settings.tor_option) else None,
                 options=settings.tor_option,
                 hear=_warn,
             )
-        endpoint = client_endpoint(self._reactor, settings.tor)
-        return RunningTor(self._reactor, endpoint, settings.tor, onion=(key, socket), clients=clients, hear=_warn)
-
-    def _onion_door(self, socket: Path) -> Door:
-        """The socket that tor connects strangers to."""
-        factory = self._serving.onion_factory(knows_circuits=self._settings.launches_tor)
-        # For this user alone; or, where an operator names the place, for the group of its directory.
-        mode = 0o660 if self._settings.onion_socket else 0o600
-        return Door(f"unix:{socket}", UNIXServerEndpoint(self._reactor, str(socket), mode=mode), factory, socket)
+        return RunningTor(
+            self._reactor,
+            client_endpoint(self._reactor, settings.tor),
+            settings.tor,
+            onion=(key, socket),
+            further_targets=tuple(others),
+            clients=clients,
+            hear=_warn,
+        )
 
     def startService(self) -> None:
         """Come up.
@@ -221,9 +209,7 @@ class Gateway(Service):
         settings = self._settings
         _tell_start(settings)
         await self._operations.open()
-        await self._serving.open(self._state.path / SPOOL_FILE)
-        for door in self._doors:
-            self._ports.append(await door.open())
+        await self._staff.open()
         self._serves = True
         self._operations.serving()
         if self._tor is None:
@@ -234,12 +220,11 @@ class Gateway(Service):
         self._tor.startService()
         await up.addTimeout(settings.timeout, self._reactor, onTimeoutCancel=self._timed_out)
 
-    @property
-    def status(self) -> Status:
+    async def status(self) -> Status:
         """How it is at this moment. To be asked after :meth:`prepare`."""
+        figures, problems = await self._staff.look()
         tor = None if self._tor is None else self._tor.status
-        site, now = self._serving.site, self._reactor.seconds()
-        return overview(self._serving.figures, site.problems, tor, self._hostname, self._started_at, now)
+        return overview(figures, problems, tor, self._hostname, self._started_at, self._reactor.seconds())
 
     def reload(self) -> None:
         """Read the settings again, and do at once what they say of strangers' writes and of the credential.
@@ -252,7 +237,7 @@ class Gateway(Service):
         notifier.reloading()
         try:
             settings = self._reread()
-            warnings = self._serving.change(settings)
+            warnings = self._staff.change(settings)
         except TorfluxdError as error:
             problems = "; ".join(str(error).splitlines())
             _log.error(
@@ -294,15 +279,11 @@ class Gateway(Service):
             self._coming_up.cancel()
         self._serves = False
         await self._operations.close()
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
-        await self._serving.drain()
-        closing = [Deferred.fromCoroutine(self._serving.close())]
+        await self._staff.drain()
+        closing = [Deferred.fromCoroutine(self._staff.close())]
         if self._tor is not None:
             closing.append(self._tor.stopService())
         await DeferredList(closing)
-        for door in self._doors:
-            door.remove()
         if self._state is not None:
             self._state.release()
             self._state = None

@@ -137,6 +137,14 @@ class Serving:
         """
         await self.site.open_spool(spool, self._settings.spool_limit // self._part.of)
 
+    async def adopt(self, orphans: Sequence[Path]) -> None:
+        """Deliver what is in spools of workers that are no more, and remove them when they are empty.
+
+        :raises SpoolVersionError: a newer torfluxd wrote one.
+        """
+        for path in orphans:
+            await self.site.adopt_spool(path)
+
     async def drain(self) -> None:
         """Let requests in flight finish, for `DRAIN_SECONDS` at most; to be called when nobody listens any more."""
         await self.front.drain(DRAIN_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import random
 
@@ -10,17 +10,18 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 
-from torfluxd.boundaries import Fate
+from torfluxd.boundaries import Destination, Fate
 from torfluxd.delivery.backoff import exponential_backoff
 from torfluxd.delivery.couriers import Couriers
 from torfluxd.delivery.disk import DiskSpool
 from torfluxd.delivery.executor import OneThread
 from torfluxd.delivery.sieve import Sieve
-from torfluxd.delivery.steps import RESERVE_BYTES, Bounds
+from torfluxd.delivery.steps import LIMIT_BYTES, RESERVE_BYTES, Bounds
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Head, Plan, Site
 from torfluxd.gateway.held import Held
 from torfluxd.gateway.homes import Homes
+from torfluxd.gateway.orphans import Orphan
 from torfluxd.gateway.policy import Policy
 from torfluxd.gateway.routes import Routes
 from torfluxd.gateway.rules import LineRules
@@ -108,6 +109,7 @@ class InfluxdbSite:
         self._spool: DiskSpool | None = None
         self._limit_bytes = 0
         self._couriers: Couriers | None = None
+        self._orphans: list[Orphan] = []
         api = Api.V1 if account is None else account.api
         self._writes = Writes(self._safekeeping, reactor, stamper, api, rules, held, tally)
         policy, pass_through = Policy(expose, rules.settle), HttpPassThrough(self._agent, url, reactor)
@@ -156,28 +158,48 @@ class InfluxdbSite:
         :param limit_bytes: how much it holds.
         :raises SpoolVersionError: a newer torfluxd wrote it.
         """
-        bounds = Bounds(
-            limit_bytes=limit_bytes, lend_points=LEND_POINTS, lend_bytes=LEND_BYTES, reserve_bytes=RESERVE_BYTES
-        )
-        self._spool = spool = await DiskSpool.open(path, self._reactor, OneThread(self._reactor), _warn, bounds)
-        backoff = exponential_backoff(
-            first_seconds=RETRY_FIRST_SECONDS, factor=RETRY_FACTOR, cap_seconds=RETRY_CAP_SECONDS, jitter=random
-        )
-        upstream = Sieve(HomeUpstream(self._unhurried, self._homes, Fate.REJECT))
         keeping = self._safekeeping
-        self._couriers = Couriers(spool, upstream, self._reactor, backoff, keeping.arrived, keeping.postponed)
+        self._spool = spool = await self._open(path, limit_bytes)
+        self._couriers = self._send_for(spool, keeping.arrived)
         keeping.use(spool, self._couriers.batch_put, limit_bytes)
         self._limit_bytes = limit_bytes
         self._couriers.start()
 
+    async def adopt_spool(self, path: Path) -> None:
+        """Deliver what is in a spool that nobody else uses any more, and remove it when it is empty.
+
+        What InfluxDB refuses stays in it, for an operator to see.
+
+        :param path: the spool's file, in a directory of ours.
+        :raises SpoolVersionError: a newer torfluxd wrote it.
+        """
+        orphan = Orphan(path, await self._open(path, LIMIT_BYTES), self._reactor, self._orphans.remove)
+        self._orphans.append(orphan)
+        orphan.deliver(lambda arrived: self._send_for(orphan.spool, arrived), self._safekeeping.arrived)
+
+    async def _open(self, path: Path, limit_bytes: int) -> DiskSpool:
+        bounds = Bounds(
+            limit_bytes=limit_bytes, lend_points=LEND_POINTS, lend_bytes=LEND_BYTES, reserve_bytes=RESERVE_BYTES
+        )
+        return await DiskSpool.open(path, self._reactor, OneThread(self._reactor), _warn, bounds)
+
+    def _send_for(self, spool: DiskSpool, arrived: Callable[[Destination], None]) -> Couriers:
+        backoff = exponential_backoff(
+            first_seconds=RETRY_FIRST_SECONDS, factor=RETRY_FACTOR, cap_seconds=RETRY_CAP_SECONDS, jitter=random
+        )
+        upstream = Sieve(HomeUpstream(self._unhurried, self._homes, Fate.REJECT))
+        return Couriers(spool, upstream, self._reactor, backoff, arrived, self._safekeeping.postponed)
+
     async def close(self) -> None:
-        """Stop delivering, close the spool and the connections to InfluxDB. To be called when nothing is asked any
+        """Stop delivering, close the spools and the connections to InfluxDB. To be called when nothing is asked any
         more.
         """
         if self._couriers is not None:
             await self._couriers.stop(STOP_SECONDS)
         if self._spool is not None:
             await self._spool.close()
+        for orphan in list(self._orphans):
+            await orphan.close(STOP_SECONDS)
         self._poster.close()
         await self._agent.close()
 

@@ -39,7 +39,11 @@ class AddOnion:
 
 
 def add_onion_commands(
-    key: OnionKey, target: Path, version: tuple[int, ...], clients: Sequence[str] = ()
+    key: OnionKey,
+    target: Path,
+    version: tuple[int, ...],
+    clients: Sequence[str] = (),
+    further_targets: Sequence[Path] = (),
 ) -> list[AddOnion]:
     """Build the commands to try, best first: should tor answer 512 to one, the next asks for less.
 
@@ -47,6 +51,7 @@ def add_onion_commands(
     :param version: the running tor's. Proof of work is not asked of one that is unsafe with it.
     :param clients: the public keys of those who alone may reach the onion service; none for everybody. No command asks
         for less than that.
+    :param further_targets: others; for each stream tor takes one of them all by chance.
     """
     blob = key.control_blob()
     # The key never comes back (DiscardPK), and the onion service ends with our control connection (no Detach).
@@ -54,7 +59,8 @@ def add_onion_commands(
     # at once. Were it kept, his further streams would hang; and nothing else closes a flooder's circuit at a tor that
     # does not tell us of circuits.
     base = f"ADD_ONION {blob} Flags=DiscardPK,MaxStreamsCloseCircuit{',V3Auth' if clients else ''}"
-    port = " ".join((f"Port={ONION_PORT},unix:{target}", *(f"ClientAuthV3={public}" for public in clients)))
+    ports = (f"Port={ONION_PORT},unix:{path}" for path in (target, *further_targets))
+    port = " ".join((*ports, *(f"ClientAuthV3={public}" for public in clients)))
     streams = f"MaxStreams={MAX_STREAMS_PER_CIRCUIT}"
     work = (
         f"PoWDefensesEnabled=1 PoWQueueRate={POW_QUEUE_RATE_PER_SECOND} PoWQueueBurst={POW_QUEUE_BURST}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torfluxd.errors import ControlReplyError, TorError
 from torfluxd.onion.control import ControlConnection
-from torfluxd.onion.ephemeral import add_onion_commands
+from torfluxd.onion.ephemeral import AddOnion, add_onion_commands
 from torfluxd.onion.key import OnionKey
 from torfluxd.onion.torrc import read_version
 
@@ -24,7 +24,12 @@ UNKNOWN_ONION = 552
 
 
 async def add_onion(
-    control: ControlConnection, key: OnionKey, target: Path, clients: Sequence[str], hear: Callable[[str], None]
+    control: ControlConnection,
+    key: OnionKey,
+    target: Path,
+    clients: Sequence[str],
+    hear: Callable[[str], None],
+    further_targets: Sequence[Path] = (),
 ) -> None:
     """Have tor host the onion service as long as the control connection lives.
 
@@ -34,11 +39,13 @@ async def add_onion(
 
     :param clients: who alone may reach it; none for everybody.
     :param hear: called with each warning.
+    :param further_targets: other sockets to which it leads: for each stream tor takes one of them all by chance.
     :raises ControlReplyError: tor refuses it.
     :raises ControlError: as :meth:`ControlConnection.command`.
     """
+    commands = add_onion_commands(key, target, read_version(control.tor_version), clients, further_targets)
     try:
-        await _add(control, key, target, clients, hear)
+        await _add(control, commands, hear)
     except ControlReplyError as error:
         if error.code != COLLISION:
             raise
@@ -50,13 +57,10 @@ async def add_onion(
             ) from None
         hear("this tor hosted the onion service already, for nobody; it does so for this gateway now")
         await take_away(control, key)
-        await _add(control, key, target, clients, hear)
+        await _add(control, commands, hear)
 
 
-async def _add(
-    control: ControlConnection, key: OnionKey, target: Path, clients: Sequence[str], hear: Callable[[str], None]
-) -> None:
-    commands = add_onion_commands(key, target, read_version(control.tor_version), clients)
+async def _add(control: ControlConnection, commands: Sequence[AddOnion], hear: Callable[[str], None]) -> None:
     for command in commands:
         try:
             await control.command(command.text, secrets=command.secrets)

@@ -22,6 +22,7 @@ from twisted.internet.interfaces import (
 )
 
 from torfluxd.errors import ControlError, TorError, TorStoppedError
+from torfluxd.onion.address import OnionAddress
 from torfluxd.onion.authorization import OwnAuthorization, hold_key, write_authorized_clients
 from torfluxd.onion.authorized import AuthorizedClients, keep_renewing
 from torfluxd.onion.client_key import PrivateLine
@@ -121,6 +122,8 @@ class LaunchedTor:
     :param binary: the tor to run.
     :param onion: the key of the onion service to host, and the unix socket to which it leads; or None.
     :param socks_socket: where to open a SOCKS port, or None.
+    :param further_targets: other sockets to which it leads: for each stream tor takes one of them all by chance.
+    :param frontend: the address that Onionbalance publishes for this onion service and others, or None.
     :param clients: who alone may reach the onion service; None for everybody.
     :param client_auth: what opens a private onion service to this tor's own streams; None where none is private.
     :param options: further lines for the torrc.
@@ -134,6 +137,8 @@ class LaunchedTor:
         binary: Path,
         *,
         onion: tuple[OnionKey, Path] | None = None,
+        further_targets: tuple[Path, ...] = (),
+        frontend: OnionAddress | None = None,
         clients: AuthorizedClients | None = None,
         client_auth: PrivateLine | None = None,
         socks_socket: Path | None = None,
@@ -144,6 +149,8 @@ class LaunchedTor:
         self._directory = directory
         self._binary = binary
         self._onion = onion
+        self._further_targets = further_targets
+        self._frontend = frontend
         self._clients = clients
         self._client_auth = client_auth
         self._socks_socket = socks_socket
@@ -211,20 +218,23 @@ class LaunchedTor:
         return self._directory / "onion"
 
     def _write_files(self, abilities: TorAbilities) -> Path:
-        for socket in (self._control_socket, self._socks_socket, self._onion and self._onion[1]):
+        own = (self._control_socket, self._socks_socket, self._onion and self._onion[1])
+        for socket in (*own, *self._further_targets):
             if socket:
                 check_socket_path(socket)
         private_directory(self._directory)
         lines = None
         if self._onion:
             key, target = self._onion
-            lines = OnionLines(directory=self._onion_directory, target=target)
+            lines = OnionLines(self._onion_directory, target, self._further_targets, self._frontend is not None)
             private_directory(lines.directory)
             write_private(lines.directory / "hs_ed25519_secret_key", key.tor_secret_file())
             write_private(lines.directory / "hs_ed25519_public_key", key.tor_public_file())
             if self._clients:
                 self._clients.look()
             write_authorized_clients(lines.directory, self._clients)
+            if self._frontend is not None:
+                write_private(lines.directory / "ob_config", f"MasterOnionAddress {self._frontend.hostname}\n".encode())
         path = self._directory / "torrc"
         text = torrc(
             data_directory=self._directory,
@@ -336,6 +346,7 @@ class RunningTor:
     :param endpoint: its control port.
     :param where: how errors name that.
     :param onion: the key of the onion service to host, and the unix socket to which it leads; or None.
+    :param further_targets: other sockets to which it leads: for each stream tor takes one of them all by chance.
     :param clients: who alone may reach the onion service; None for everybody.
     :param client_auth: what opens a private onion service to this tor's streams, those of its other users among them;
         it keeps that until it ends. None where none is private.
@@ -349,6 +360,7 @@ class RunningTor:
         where: str,
         *,
         onion: tuple[OnionKey, Path] | None = None,
+        further_targets: tuple[Path, ...] = (),
         clients: AuthorizedClients | None = None,
         client_auth: PrivateLine | None = None,
         hear: Callable[[str], None],
@@ -357,6 +369,7 @@ class RunningTor:
         self._endpoint = endpoint
         self._where = where
         self._onion = onion
+        self._further_targets = further_targets
         self._clients = clients
         self._client_auth = client_auth
         self._hear = hear
@@ -364,7 +377,8 @@ class RunningTor:
     async def open(self) -> OpenTor:
         """Connect and authenticate. As :meth:`TorSource.open`."""
         if self._onion:
-            check_target(self._onion[1])
+            for target in (self._onion[1], *self._further_targets):
+                check_target(target)
         control = await connect_control(self._endpoint, self._clock, self._where)
         try:
             watch = await _watch(control, self._onion[0] if self._onion else None, self._clock)
@@ -375,7 +389,16 @@ class RunningTor:
             self._hear(warning)
         if self._clients:
             self._clients.look()
-        return _Attached(self._clock, control, watch, self._onion, self._clients, self._client_auth, self._hear)
+        return _Attached(
+            self._clock,
+            control,
+            watch,
+            self._onion,
+            self._further_targets,
+            self._clients,
+            self._client_auth,
+            self._hear,
+        )
 
 
 class _Attached:
@@ -387,6 +410,7 @@ class _Attached:
         control: ControlConnection,
         watch: DescriptorWatch | None,
         onion: tuple[OnionKey, Path] | None,
+        further_targets: tuple[Path, ...],
         clients: AuthorizedClients | None,
         client_auth: PrivateLine | None,
         hear: Callable[[str], None],
@@ -395,6 +419,7 @@ class _Attached:
         self.control = control
         self.descriptors = watch
         self._onion = onion
+        self._further_targets = further_targets
         self._clients = clients
         self._client_auth = client_auth
         self._hear = hear
@@ -408,7 +433,8 @@ class _Attached:
             await self._add(*self._onion)
 
     async def _add(self, key: OnionKey, target: Path) -> None:
-        await add_onion(self.control, key, target, self._clients.keys if self._clients else (), self._hear)
+        clients = self._clients.keys if self._clients else ()
+        await add_onion(self.control, key, target, clients, self._hear, self._further_targets)
         self._is_hosted = True
 
     async def keep(self) -> None:

@@ -69,10 +69,15 @@ class OnionLines:
 
     :ivar directory: HiddenServiceDir, with the key in it; 0700.
     :ivar target: the unix socket that tor connects strangers to.
+    :ivar further_targets: others; for each stream tor takes one of them all by chance.
+    :ivar is_instance: whether it is one of several behind an address that Onionbalance publishes. Which one that is
+        says a file `ob_config` in the directory.
     """
 
     directory: Path
     target: Path
+    further_targets: tuple[Path, ...] = ()
+    is_instance: bool = False
 
 
 def read_version(text: str) -> tuple[int, ...]:
@@ -159,11 +164,13 @@ def _onion_lines(onion: OnionLines, abilities: TorAbilities) -> list[str]:
     lines = [
         f"HiddenServiceDir {_quoted(onion.directory)}",
         "HiddenServiceVersion 3",
-        f"HiddenServicePort {ONION_PORT} unix:{_quoted(onion.target)}",
+        *(f"HiddenServicePort {ONION_PORT} unix:{_quoted(path)}" for path in (onion.target, *onion.further_targets)),
         # Each connection begins with a PROXY line that names its circuit: the only way to be fair between strangers.
         "HiddenServiceExportCircuitID haproxy",
         f"HiddenServiceMaxStreams {MAX_STREAMS_PER_CIRCUIT}",
     ]
+    if onion.is_instance:
+        lines.append("HiddenServiceOnionBalanceInstance 1")
     if abilities.defends_with_pow:
         lines += [
             "HiddenServicePoWDefensesEnabled 1",

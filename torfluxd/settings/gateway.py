@@ -12,10 +12,11 @@ from torfluxd.errors import SettingsError
 from torfluxd.influx.api import Api
 from torfluxd.influx.credential import CredentialOptions
 from torfluxd.influx.url import InfluxdbUrl
+from torfluxd.onion.address import OnionAddress
 from torfluxd.places import Place
 from torfluxd.settings.config import NO_CONFIG, Config
 from torfluxd.settings.option import Given, Option, find_given, read_value
-from torfluxd.settings.options import GATEWAY_OPTIONS, Expose
+from torfluxd.settings.options import GATEWAY_OPTIONS, MIN_SPOOL_BYTES, Expose
 from torfluxd.settings.rules import RULE_FLAGS, RULE_OPTIONS, RulesSettings, read_rules
 
 __all__ = ["GatewaySettings", "gather", "named_as_given", "read_gateway_settings", "read_values"]
@@ -30,6 +31,8 @@ class GatewaySettings:
     :ivar spool_limit: bytes.
     :ivar admin: where the status pages are, besides the state directory.
     :ivar authorized_clients: the directory of those who alone may reach the onion service, or None for everybody.
+    :ivar workers: how many processes.
+    :ivar onionbalance: the address that Onionbalance publishes, or None.
     :ivar rules: on what strangers write.
     """
 
@@ -53,6 +56,8 @@ class GatewaySettings:
     tor_option: tuple[str, ...]
     printkey: bool
     authorized_clients: Path | None
+    workers: int
+    onionbalance: OnionAddress | None
     rules: RulesSettings
 
     @property
@@ -99,7 +104,12 @@ def read_gateway_settings(
         raise SettingsError(*problems)
     try:
         settings = _settings(values, config)
-        problems = [*_faults_about_tor(settings), *_faults_about_influxdb(settings), *_faults_about_admin(settings)]
+        problems = [
+            *_faults_about_tor(settings),
+            *_faults_about_influxdb(settings),
+            *_faults_about_admin(settings),
+            *_faults_about_many(settings),
+        ]
     except SettingsError as error:
         problems = list(error.problems)
     if problems:
@@ -166,6 +176,20 @@ def _faults_about_admin(settings: GatewaySettings) -> Iterator[str]:
         yield (
             "--admin: other machines could reach that; add :interface=127.0.0.1, or use unix:PATH; or add"
             " --admin-allow-remote, where the network is your own, as a container's is"
+        )
+
+
+def _faults_about_many(settings: GatewaySettings) -> Iterator[str]:
+    """What cannot work together about many workers, and many gateways."""
+    if settings.spool_limit // settings.workers < MIN_SPOOL_BYTES:
+        least = settings.workers * MIN_SPOOL_BYTES >> 20
+        yield f"--spool-limit: is divided among --workers {settings.workers}; make it at least {least}MiB"
+    if settings.onionbalance and not settings.launches_tor:
+        yield "--onionbalance: needs a tor of our own (--tor launch): a running one cannot be told"
+    if settings.onionbalance and settings.authorized_clients:
+        yield (
+            "--authorized-clients: Onionbalance cannot read what is published for a few clients alone; leave it or"
+            " --onionbalance out"
         )
 
 

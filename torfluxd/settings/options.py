@@ -6,11 +6,12 @@ import enum
 import re
 
 from torfluxd.durations import read_duration
-from torfluxd.errors import SettingsError
+from torfluxd.errors import OnionAddressError, SettingsError
 from torfluxd.influx.api import Api
 from torfluxd.influx.url import parse_influxdb_url
+from torfluxd.onion.address import OnionAddress, parse_onion_address
 from torfluxd.places import read_place
-from torfluxd.settings.option import Option, read_flag, read_path, read_text
+from torfluxd.settings.option import Option, read_count, read_flag, read_path, read_text
 from torfluxd.settings.rules import RULE_FLAGS
 from torfluxd.sizes import read_size
 
@@ -21,6 +22,9 @@ MIN_SPOOL_BYTES = 16 * 2**20
 
 LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+
+MAX_WORKERS = 64
+"""More than tor, which has one thread for what it encrypts, can ever keep busy."""
 
 _KEY_IN_ENDPOINT = re.compile(r"(?i)(?<![^:])(private_?key|pass\w*)=(?:[^:\\]|\\.)*")
 
@@ -73,6 +77,20 @@ def _read_spool_limit(text: str) -> int:
     if size < MIN_SPOOL_BYTES:
         raise SettingsError(f"expected at least {MIN_SPOOL_BYTES >> 20}MiB, got {text!r}")
     return size
+
+
+def _read_workers(text: str) -> int:
+    workers = read_count("processes")(text)
+    if workers > MAX_WORKERS:
+        raise SettingsError(f"expected at most {MAX_WORKERS}, got {text!r}")
+    return workers
+
+
+def _read_frontend(text: str) -> OnionAddress:
+    try:
+        return parse_onion_address(text)
+    except OnionAddressError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _without_keys(endpoint: str) -> str:
@@ -242,6 +260,26 @@ GATEWAY_OPTIONS = (
         " (descriptor:x25519:PUBLICKEY); nobody else can. [default: everybody can who knows the address]",
         "DIR",
         example="/etc/torfluxd/clients",
+    ),
+    Option(
+        "workers",
+        _read_workers,
+        "1",
+        "In how many processes the gateway serves strangers; tor spreads them. What they may use together, and"
+        " --spool-limit, are divided among them.",
+        "N",
+        unit="processes",
+        reason="One serves more than one tor can bring (docs/performance.rst); with a slow InfluxDB far away, or a"
+        " large schema, more may help.",
+    ),
+    Option(
+        "onionbalance",
+        _read_frontend,
+        None,
+        "The onion address that Onionbalance publishes for several gateways, of which this is one; with a tor of our"
+        " own.",
+        "ADDRESS",
+        example="2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion",
     ),
     Option(
         "printkey",

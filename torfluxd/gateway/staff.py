@@ -1,0 +1,222 @@
+"""Who answers strangers: the gateway's own process, or its workers. The gateway need not know which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.interfaces import IListeningPort
+
+from torfluxd.delivery.schema import SPOOL_FILE
+from torfluxd.gateway.crew import Crew, CrewReactor
+from torfluxd.gateway.doors import Door, server_endpoint
+from torfluxd.gateway.homes import HOMES_FILE, Homes
+from torfluxd.gateway.orphans import find_orphans
+from torfluxd.gateway.serving import Serving
+from torfluxd.gateway.shared_doors import SharedDoor, check_shareable, open_onion_door, open_shared_door
+from torfluxd.gateway.site import SiteReactor
+from torfluxd.influx.credential import Credential
+from torfluxd.settings import GatewaySettings
+from torfluxd.state import StateDirectory
+
+__all__ = ["CrewedStaff", "SoleStaff", "Staff", "StaffReactor", "onion_sockets"]
+
+
+class StaffReactor(SiteReactor, CrewReactor):
+    """The kind of reactor that answering strangers needs."""
+
+
+def onion_sockets(settings: GatewaySettings, state: Path) -> tuple[Path, ...]:
+    """The sockets that tor connects strangers to: one for each worker, and none where there is no onion service.
+
+    :param state: the state directory.
+    """
+    if not settings.has_onion:
+        return ()
+    first = settings.onion_socket or state / "onion.sock"
+    others = (first.with_name(f"{first.stem}-{number}{first.suffix}") for number in range(2, settings.workers + 1))
+    return (first, *others)
+
+
+def _mode(settings: GatewaySettings) -> int:
+    """For this user alone; or, where an operator names the place, for the group of its directory."""
+    return 0o660 if settings.onion_socket else 0o600
+
+
+class Staff(Protocol):
+    """Who answers strangers."""
+
+    def prepare(self) -> Sequence[str]:
+        """Read what is needed, and open nothing.
+
+        :returns: what the operator should know.
+        :raises TorfluxdError: something is not to be had.
+        """
+
+    async def open(self) -> None:
+        """Open the spool and the doors. Returns when strangers can come.
+
+        :raises TorfluxdError: they cannot.
+        """
+
+    @property
+    def circuits(self) -> int:
+        """How many circuits have a connection, as far as we know of circuits."""
+
+    @property
+    def circuits_met(self) -> int:
+        """How many circuits there have been, likewise."""
+
+    def forget_circuits(self) -> None:
+        """The tor that knew the circuits is gone, and another one begins to count anew."""
+
+    async def drain(self) -> None:
+        """Let nobody in any more, and let requests in flight finish, for a few seconds at most. Never raises."""
+
+    async def close(self) -> None:
+        """Close everything. Never raises."""
+
+
+class SoleStaff:
+    """The gateway's own process.
+
+    :ivar serving: what answers.
+
+    :param settings: what to do.
+    :param environment: `os.environ`.
+    :param state: the gateway's, which is ours.
+    :param close_circuit: asks tor to close a circuit.
+    :param canary_target: what our own canary asks for.
+    """
+
+    def __init__(
+        self,
+        reactor: StaffReactor,
+        settings: GatewaySettings,
+        environment: MutableMapping[str, str],
+        state: StateDirectory,
+        close_circuit: Callable[[int], None],
+        canary_target: bytes,
+    ) -> None:
+        homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
+        self.serving = Serving(reactor, settings, environment, homes, close_circuit, canary_target=canary_target)
+        self._reactor = reactor
+        self._settings = settings
+        self._state = state
+        self._doors: list[Door] = []
+        self._ports: list[IListeningPort] = []
+
+    def prepare(self) -> Sequence[str]:
+        """As :meth:`Staff.prepare`."""
+        warnings = self.serving.load_credential()
+        self._doors = [self._onion_door(socket) for socket in onion_sockets(self._settings, self._state.path)]
+        for text in self._settings.listen:
+            self._doors.append(Door(text, server_endpoint(self._reactor, text), self.serving.front))
+        return warnings
+
+    def _onion_door(self, socket: Path) -> Door:
+        factory = self.serving.onion_factory(knows_circuits=self._settings.launches_tor)
+        endpoint = UNIXServerEndpoint(self._reactor, str(socket), mode=_mode(self._settings))
+        return Door(f"unix:{socket}", endpoint, factory, socket)
+
+    async def open(self) -> None:
+        """As :meth:`Staff.open`."""
+        await self.serving.open(self._state.path / SPOOL_FILE)
+        await self.serving.adopt(find_orphans(self._state.path, 1))
+        for door in self._doors:
+            self._ports.append(await door.open())
+
+    @property
+    def circuits(self) -> int:
+        """As :attr:`Staff.circuits`."""
+        return self.serving.limiter.connected
+
+    @property
+    def circuits_met(self) -> int:
+        """As :attr:`Staff.circuits_met`."""
+        return self.serving.limiter.met
+
+    def forget_circuits(self) -> None:
+        """As :meth:`Staff.forget_circuits`."""
+        self.serving.limiter.forget()
+
+    async def drain(self) -> None:
+        """As :meth:`Staff.drain`."""
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        await self.serving.drain()
+
+    async def close(self) -> None:
+        """As :meth:`Staff.close`."""
+        await self.serving.close()
+        for door in self._doors:
+            door.remove()
+
+
+class CrewedStaff:
+    """Workers: see `crew`. The parameters are those of :class:`SoleStaff`.
+
+    :ivar crew: the workers.
+    """
+
+    def __init__(
+        self,
+        reactor: StaffReactor,
+        settings: GatewaySettings,
+        environment: MutableMapping[str, str],
+        state: StateDirectory,
+        close_circuit: Callable[[int], None],
+        canary_target: bytes,
+    ) -> None:
+        homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
+        self.crew = Crew(reactor, settings, environment, state.path, homes, close_circuit, canary_target)
+        # Each worker reads it for itself; this one is for what is wrong with it.
+        self._credential = Credential(settings.credential_options, settings.influxdb_api, environment, reactor)
+        self._settings = settings
+        self._state = state
+        self._doors: list[SharedDoor] = []
+
+    def prepare(self) -> Sequence[str]:
+        """As :meth:`Staff.prepare`."""
+        for text in self._settings.listen:
+            check_shareable(text)
+        return self._credential.load()
+
+    async def open(self) -> None:
+        """As :meth:`Staff.open`."""
+        settings, state = self._settings, self._state.path
+        sockets = onion_sockets(settings, state)
+        if sockets:
+            self._doors.append(open_onion_door(sockets, _mode(settings), knows_circuits=settings.launches_tor))
+        for text in settings.listen:
+            self._doors.append(open_shared_door(text, settings.workers))
+        await self.crew.start(self._doors, find_orphans(state, settings.workers))
+
+    @property
+    def circuits(self) -> int:
+        """As :attr:`Staff.circuits`: of some seconds ago, and one that has streams at several workers once for each."""
+        return self.crew.last_figures.circuits
+
+    @property
+    def circuits_met(self) -> int:
+        """As :attr:`Staff.circuits_met`: of some seconds ago."""
+        return self.crew.circuits_met
+
+    def forget_circuits(self) -> None:
+        """As :meth:`Staff.forget_circuits`."""
+        self.crew.tell({"forget": True})
+
+    async def drain(self) -> None:
+        """As :meth:`Staff.drain`; the workers have ended then."""
+        await self.crew.stop()
+
+    async def close(self) -> None:
+        """As :meth:`Staff.close`."""
+        for door in self._doors:
+            door.close()
+
+
+_: tuple[type[Staff], ...] = (SoleStaff, CrewedStaff)

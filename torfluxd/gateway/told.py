@@ -1,0 +1,104 @@
+"""What a gateway and one of its workers tell each other: a JSON object a line, over two pipes that end with either.
+
+The gateway tells: `{"begin": {...}}` once, see :class:`Begin`; `{"stand_in": [NUMBER, ...]}`: accept what connects to
+these workers as well, and to no others; `{"homes": TEXT}`: these destinations are the vendor's; `{"ask": ID}`; and
+`{"stop": true}`, as the end of its pipe does.
+
+The worker tells: `{"serves": true}`; `{"failed": TEXT}`, why it cannot begin; `{"homes": TEXT}`, what it has learned;
+`{"close": CIRCUIT}`, a circuit that tor is to close; `{"log": TEXT}`, an event as Twisted writes it; and
+`{"told": ID, "figures": {...}}` when it is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import asdict, frozen
+
+from torfluxd.settings import GatewaySettings
+
+__all__ = ["Begin", "BeginDoor", "LineReader", "Message", "encode", "read_begin", "tell_begin"]
+
+Message = dict[str, Any]
+
+
+@frozen
+class BeginDoor:
+    """A door that a worker is handed.
+
+    :ivar kind: the value of its :class:`~torfluxd.gateway.shared_doors.Kind`.
+    :ivar family: of its sockets, as :mod:`socket` numbers it.
+    :ivar descriptors: of its sockets in the worker: one for each worker, or one for all.
+    """
+
+    kind: str
+    family: int
+    descriptors: Sequence[int]
+
+
+@frozen(kw_only=True)
+class Begin:
+    """How a worker is to begin.
+
+    :ivar version: of the gateway, which must be the worker's.
+    :ivar settings: the gateway's.
+    :ivar number: of the worker, from 1.
+    :ivar workers: how many there are.
+    :ivar stamp_place: see :class:`~torfluxd.influx.stamp.Stamper`.
+    :ivar state: the worker's own state directory.
+    :ivar homes: the text of the vendor's destinations.
+    :ivar orphans: spools of workers that are no more, which it is to empty.
+    """
+
+    version: str
+    settings: GatewaySettings
+    number: int
+    workers: int
+    stamp_place: int
+    state: str
+    homes: str
+    orphans: Sequence[str]
+    doors: Sequence[BeginDoor]
+
+
+def tell_begin(begin: Begin) -> Message:
+    """How a worker is to begin, as it is told."""
+    plain = asdict(begin, recurse=False)
+    plain["settings"] = base64.b64encode(pickle.dumps(begin.settings)).decode("ascii")
+    plain["doors"] = [asdict(door) for door in begin.doors]
+    return {"begin": plain}
+
+
+def read_begin(told: Message) -> Begin:
+    """What :func:`tell_begin` told; to be called with what came over the pipe from our own parent alone.
+
+    :raises ValueError: the settings are those of another version, as its other members may be.
+    """
+    plain = dict(told["begin"])
+    try:
+        settings = pickle.loads(base64.b64decode(plain.pop("settings")))  # noqa: S301  # our parent wrote it
+    except Exception as error:  # whatever a class that has changed raises
+        raise ValueError(f"the settings cannot be read ({type(error).__name__})") from None
+    doors = [BeginDoor(**door) for door in plain.pop("doors")]
+    return Begin(**plain, settings=settings, doors=doors)
+
+
+def encode(message: Message) -> bytes:
+    """A message as it goes over the pipe."""
+    return json.dumps(message).encode("ascii") + b"\n"
+
+
+class LineReader:
+    """Reads messages out of what comes over a pipe."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """The messages that are whole now."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        yield from map(json.loads, lines)

@@ -1,0 +1,212 @@
+"""What runs in a worker's process: it is told how to begin, serves, and ends when its gateway says so, or ends.
+
+It holds no tor and no key. What the gateway must know, it tells (see `told`); its log goes into the gateway's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from pathlib import Path
+from socket import AddressFamily
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorSocket
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import LogEvent, Logger, LogLevel, eventAsJSON
+from twisted.python.failure import Failure
+
+import torfluxd
+from torfluxd.delivery.schema import SPOOL_FILE
+from torfluxd.errors import TorfluxdError
+from torfluxd.gateway.homes import Homes
+from torfluxd.gateway.serving import Part, Serving
+from torfluxd.gateway.shared_doors import Kind
+from torfluxd.gateway.site import SiteReactor
+from torfluxd.gateway.told import Begin, BeginDoor, LineReader, Message, encode, read_begin
+from torfluxd.state import StateDirectory
+
+__all__ = ["Worker", "WorkerReactor"]
+
+_log = Logger()
+
+
+class WorkerReactor(IReactorCore, IReactorSocket, SiteReactor):
+    """The kind of reactor that a worker needs."""
+
+
+class _StandIn:
+    """A socket that is another worker's: listened to while that one is away.
+
+    :param listen: begins to listen.
+    """
+
+    def __init__(self, listen: Callable[[], IListeningPort]) -> None:
+        self._listen = listen
+        self._port: IListeningPort | None = None
+
+    def stand_in(self, wanted: bool) -> None:
+        """Listen, or do so no more. The socket stays open, and others listen to it."""
+        if wanted and self._port is None:
+            self._port = self._listen()
+        elif not wanted and self._port is not None:
+            port, self._port = self._port, None
+            maybeDeferred(port.stopListening).addErrback(
+                lambda failure: _log.failure("while a socket was given back", failure)
+            )
+
+
+class Worker(Protocol):
+    """The worker, as the pipe from and to its gateway sees it.
+
+    :param environment: `os.environ`.
+    :param leave: called once, when all has ended, with the exit code.
+    """
+
+    def __init__(
+        self, reactor: WorkerReactor, environment: MutableMapping[str, str], leave: Callable[[int], None]
+    ) -> None:
+        self._reactor = reactor
+        self._environment = environment
+        self._leave = leave
+        self._reader = LineReader()
+        self._state: StateDirectory | None = None
+        self._serving: Serving | None = None
+        self._homes: Homes | None = None
+        self._ports: list[IListeningPort] = []
+        self._stand_ins: dict[int, list[_StandIn]] = {}
+        self._ended: Deferred[None] | None = None
+        self._begun: Deferred[None] | None = None
+        self._tells = True
+
+    # What the gateway tells.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Do what it says."""
+        for message in self._reader.feed(data):
+            self._hear(message)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone, and so are those who could be answered."""
+        self._tells = False
+        self.stop()
+
+    def _hear(self, message: Message) -> None:
+        if "begin" in message:
+            self._begun = Deferred.fromCoroutine(self._begin(message)).addErrback(self._failed)
+        elif "stop" in message:
+            self.stop()
+        elif "stand_in" in message:
+            for number, sockets in self._stand_ins.items():
+                for one in sockets:
+                    one.stand_in(number in message["stand_in"])
+        elif "homes" in message and self._homes is not None:
+            self._homes.learn(message["homes"])
+        elif "ask" in message:
+            self._tell({"told": message["ask"], "figures": {}})
+
+    # What it is told.
+
+    def _tell(self, message: Message) -> None:
+        if self._tells and self.transport is not None:
+            self.transport.write(encode(message))
+
+    def log(self, event: LogEvent) -> None:
+        """Have the gateway log an event: an observer for this process's log.
+
+        What Twisted itself says of each socket that it listens to is left out, as is what is for debugging.
+        """
+        level = event.get("log_level", LogLevel.info)
+        if level < LogLevel.info or (level is LogLevel.info and event.get("log_namespace") == "log_legacy"):
+            return
+        self._tell({"log": eventAsJSON(event)})
+
+    # From the beginning to the end.
+
+    async def _begin(self, message: Message) -> None:
+        begin = _read(message)
+        self._state = StateDirectory.claim(Path(begin.state))
+        self._homes = homes = Homes(begin.homes, lambda text: self._tell({"homes": text}))
+        part = Part(begin.number, begin.workers, begin.stamp_place)
+        self._serving = serving = Serving(
+            self._reactor, begin.settings, self._environment, homes, self._close_circuit, part
+        )
+        for warning in serving.load_credential():
+            _log.warn("{text}", text=warning)
+        await serving.open(self._state.path / SPOOL_FILE)
+        await serving.adopt([Path(orphan) for orphan in begin.orphans])
+        for door in begin.doors:
+            self._listen(begin, door)
+        self._tell({"serves": True})
+
+    def _listen(self, begin: Begin, door: BeginDoor) -> None:
+        assert self._serving is not None
+        kind = Kind(door.kind)
+        factory: Any = self._serving.front
+        if kind is not Kind.OPEN:
+            factory = self._serving.onion_factory(knows_circuits=kind is Kind.CIRCUIT)
+
+        def listen(descriptor: int) -> IListeningPort:
+            return self._reactor.adoptStreamPort(descriptor, AddressFamily(door.family), factory)
+
+        if len(door.descriptors) == 1:
+            self._ports.append(listen(door.descriptors[0]))
+            return
+        for number, descriptor in enumerate(door.descriptors, 1):
+            if number == begin.number:
+                self._ports.append(listen(descriptor))
+            else:
+                stand_in = _StandIn(lambda descriptor=descriptor: listen(descriptor))  # type: ignore[misc]
+                self._stand_ins.setdefault(number, []).append(stand_in)
+
+    def _close_circuit(self, circuit: int) -> None:
+        self._tell({"close": circuit})
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(TorfluxdError) is None:
+            _log.failure("a worker cannot begin, for a fault of its own", failure)
+        self._tell({"failed": failure.getErrorMessage()})
+        self.stop(code=1)
+
+    def stop(self, code: int = 0) -> Deferred[None]:
+        """Answer what is in flight, and end.
+
+        :returns: a Deferred that fires when all is done, whoever asks how often. It never fails.
+        """
+        if self._ended is None:
+            self._ended = Deferred()
+            Deferred.fromCoroutine(self._go_down(code)).addErrback(self._went_down_badly)
+        done: Deferred[None] = Deferred()
+        self._ended.addCallback(lambda _: done.callback(None))
+        return done
+
+    async def _go_down(self, code: int) -> None:
+        for stand_ins in self._stand_ins.values():
+            for one in stand_ins:
+                one.stand_in(False)
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        if self._serving is not None:
+            await self._serving.drain()
+            await self._serving.close()
+        if self._state is not None:
+            self._state.release()
+        self._end(code)
+
+    def _went_down_badly(self, failure: Failure) -> None:
+        _log.failure("a worker did not end in good order", failure)
+        self._end(1)
+
+    def _end(self, code: int) -> None:
+        assert self._ended is not None
+        self._ended.callback(None)
+        self._leave(code)
+
+
+def _read(message: Message) -> Begin:
+    version = message["begin"].get("version")
+    if version != torfluxd.__version__:
+        raise TorfluxdError(
+            f"torfluxd was updated from {version} to {torfluxd.__version__} under its gateway: please restart that"
+        )
+    return read_begin(message)
