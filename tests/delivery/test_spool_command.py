@@ -185,12 +185,31 @@ class LetterTests(SpoolCase):
             ("drop", "--all", "1"),
             ("drop", "one"),
             ("drop", "1.5"),
+            ("drop", "0/5"),
+            ("drop", "2/"),
             ("drop", "1", "--json"),
             ("show", "1"),
             ("show", "--all"),
             ("show", "--everything"),
         ):
             self.assertRaises(usage.UsageError, SpoolOptions().parseOptions, list(arguments))
+
+    def test_workers(self) -> None:
+        """With workers she sees what all of them have kept, and each letter has a name of its own."""
+        worker = self.state / "worker-2"
+        worker.mkdir()
+        (self.state / SPOOL_FILE).rename(worker / SPOOL_FILE)
+        spool = self.spool_at(time.time())
+        self.put(spool, Batch(DESTINATION, b"cpu f=9 9", 4))
+        self.successResultOf(spool.close())
+        self.assertRegex(self.run_it("show"), r"telemetry +2 +6 +.* +3h12m\n")
+        self.assertRegex(self.run_it("show"), r"\n  2/2  .* UTC  telemetry  1 point: too old\n")
+        letters = json.loads(self.run_it("show", "--json"))["dead_letters"]
+        self.assertEqual([(letter["worker"], letter["number"]) for letter in letters], [(2, 1), (2, 2)])
+        error = self.assertRaises(SpoolError, self.run_it, "drop", "2/1", "2")
+        self.assertIn("no dead letter 2 (", str(error))
+        self.assertEqual(self.run_it("retry", "2/2"), "1 dead letter will be sent again when the gateway is started.\n")
+        self.assertIn("no dead letters", self.run_it("show"))
 
     def test_where(self) -> None:
         """The spool is where the gateway has it: the option, the variable of the gateway, or the gateway's default."""

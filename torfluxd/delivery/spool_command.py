@@ -8,17 +8,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.python import usage
 
 from torfluxd.boundaries import Destination
 from torfluxd.delivery.letters import Contents, drop_letters, look, retry_letters
-from torfluxd.delivery.schema import SPOOL_FILE
+from torfluxd.delivery.spools import OWN, LetterName, find_spools, read_letter_name
 from torfluxd.delivery.store import Buried, Shelf
 from torfluxd.errors import SpoolError
 from torfluxd.state import StateDirectory, default_state_directory
@@ -41,7 +41,8 @@ are set aside as dead letters, the oldest of which are given up when there are t
 
 show tells what waits, and lists the dead letters with their numbers. retry has dead letters sent again, at the next
 start of the gateway: do that when you have mended why they were refused. drop deletes them for good. Both take numbers,
-or --all. The gateway must be stopped meanwhile; its clients keep their points, and come back.
+or --all. With --workers, a number begins with the worker's: 2/17. The gateway must be stopped meanwhile; its clients
+keep their points, and come back.
 """
     optFlags = [
         ["all", None, "All dead letters, for retry and drop."],
@@ -73,11 +74,12 @@ or --all. The gateway must be stopped meanwhile; its clients keep their points, 
         """What to do, and with which."""
         if action not in ACTIONS:
             raise usage.UsageError(f"there is no {action!r}; there are {', '.join(ACTIONS)}")
-        wrong = [number for number in numbers if not (number.isascii() and number.isdecimal() and len(number) < 19)]
-        if wrong:
-            raise usage.UsageError(f"expected the number of a dead letter, as show lists them, got {wrong[0]!r}")
+        names = [read_letter_name(number) for number in numbers]
+        if None in names:
+            wrong = numbers[names.index(None)]
+            raise usage.UsageError(f"expected the number of a dead letter, as show lists them, got {wrong!r}")
         self["action"] = action
-        self["numbers"] = [int(number) for number in numbers]
+        self["numbers"] = names
 
     def postOptions(self) -> None:
         """See that it can be meant."""
@@ -101,7 +103,7 @@ class SpoolCommand:
     """
 
     action: str
-    numbers: Sequence[int] | None
+    numbers: Sequence[LetterName] | None
     state_directory: Path
     as_json: bool = False
     out: TextIO = sys.stdout
@@ -120,40 +122,68 @@ class SpoolCommand:
         :raises StateDirectoryError: the state directory is in use: the gateway runs; or it cannot be used.
         :raises SpoolError: the spool cannot be used, or a number is that of no dead letter; the others were dealt with.
         """
-        if not (self.state_directory / SPOOL_FILE).exists():
-            self._do(self.state_directory / SPOOL_FILE)  # there is nothing that somebody else could use
+        if not find_spools(self.state_directory):
+            self._do({})  # there is nothing that somebody else could use
             return
-        state = StateDirectory.claim(self.state_directory)
+        state = StateDirectory.claim(self.state_directory)  # a gateway that holds it has workers, if anybody has
         try:
-            self._do(state.path / SPOOL_FILE)
+            self._do(find_spools(state.path))
         finally:
             state.release()
 
-    def _do(self, path: Path) -> None:
+    def _do(self, spools: Mapping[int, Path]) -> None:
         if self.action == "show":
-            self._show(look(path))
+            self._show({worker: look(path) for worker, path in spools.items()})
         elif self.action == "retry":
-            self._tell(retry_letters(path, self.numbers), "will be sent again when the gateway is started")
+            self._tell(self._each(spools, retry_letters), "will be sent again when the gateway is started")
         else:
-            self._tell(drop_letters(path, self.numbers), "dropped for good")
+            self._tell(self._each(spools, drop_letters), "dropped for good")
 
-    def _tell(self, done: Sequence[int], what: str) -> None:
+    def _each(
+        self, spools: Mapping[int, Path], do: Callable[[Path, Collection[int] | None], Sequence[int]]
+    ) -> Sequence[LetterName]:
+        """Do something with the letters that are meant.
+
+        :returns: those of them that were there.
+        """
+        done = []
+        for worker, path in spools.items():
+            names = self.numbers
+            numbers = None if names is None else [name.number for name in names if name.worker == worker]
+            done += [LetterName(worker, number) for number in do(path, numbers)]
+        return done
+
+    def _tell(self, done: Sequence[LetterName], what: str) -> None:
         self._say(f"{_counted(len(done), 'dead letter')} {what}.")
         missing = [number for number in self.numbers or () if number not in done]
         if missing:
             raise SpoolError(f"there is no dead letter {', '.join(map(str, missing))} (torfluxd spool show lists them)")
 
-    def _show(self, contents: Contents) -> None:
+    def _show(self, contents: Mapping[int, Contents]) -> None:
         now = time.time()
+        waiting = _merged([shelf for one in contents.values() for shelf in one.waiting])
+        letters = {
+            LetterName(worker, buried.number): buried for worker, one in contents.items() for buried in one.letters
+        }
         if self.as_json:
-            self._say(json.dumps(_for_programs(contents, now)))
+            self._say(json.dumps(_for_programs(waiting, letters, now)))
             return
         columns = max(MIN_SCREEN_COLUMNS, shutil.get_terminal_size().columns)
-        for line in (*_waiting(contents.waiting, now), "", *_letters(contents.letters, columns)):
+        for line in (*_waiting(waiting, now), "", *_letters(letters, columns)):
             self._say(line)
 
     def _say(self, line: str) -> None:
         print(line, file=self.out)
+
+
+def _merged(shelves: Sequence[Shelf]) -> Sequence[Shelf]:
+    """What waits, in whichever spool, one shelf for each destination, the longest first."""
+    merged: dict[Destination, Shelf] = {}
+    for shelf in sorted(shelves, key=lambda shelf: shelf.oldest_put_at):
+        first = merged.setdefault(shelf.destination, shelf)
+        if first is not shelf:
+            merged[shelf.destination] = evolve(first, sums=first.sums + shelf.sums)
+    return list(merged.values())
 
 
 def _waiting(shelves: Sequence[Shelf], now: float) -> list[str]:
@@ -172,21 +202,23 @@ def _waiting(shelves: Sequence[Shelf], now: float) -> list[str]:
     return ["Waiting for InfluxDB:", *("  " + "  ".join(row) for row in cells)]
 
 
-def _letters(letters: Sequence[Buried], columns: int) -> list[str]:
+def _letters(letters: Mapping[LetterName, Buried], columns: int) -> list[str]:
     """The dead letters, two lines for each."""
     if not letters:
         return ["There are no dead letters."]
     shown = ["Dead letters, refused by InfluxDB for what is in them:"]
-    for buried in letters:
+    for name, buried in letters.items():
         batch = buried.letter.batch
         when = datetime.fromtimestamp(buried.refused_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         where, points = _named(batch.destination), _counted(batch.points, "point")
-        shown.append(f"  {buried.number}  {when}  {where}  {points}: {_printable(buried.letter.reason)}")
+        shown.append(f"  {name}  {when}  {where}  {points}: {_printable(buried.letter.reason)}")
         shown.append(_cut(f"      {_printable(_first_line(buried))}", columns))
     return shown
 
 
-def _for_programs(contents: Contents, now: float) -> dict[str, object]:
+def _for_programs(
+    shelves: Sequence[Shelf], buried_letters: Mapping[LetterName, Buried], now: float
+) -> dict[str, object]:
     waiting = [
         {
             **_names(shelf.destination),
@@ -195,18 +227,19 @@ def _for_programs(contents: Contents, now: float) -> dict[str, object]:
             "bytes": shelf.sums.size_bytes,
             "oldest_age_seconds": round(_age_seconds(shelf, now), 3),
         }
-        for shelf in contents.waiting
+        for shelf in shelves
     ]
     letters = [
         {
             "number": buried.number,
+            **({} if name.worker == OWN else {"worker": name.worker}),
             "refused_at": datetime.fromtimestamp(buried.refused_at, UTC).isoformat(timespec="seconds"),
             **_names(buried.letter.batch.destination),
             "points": buried.letter.batch.points,
             "reason": buried.letter.reason,
             "first_line": _first_line(buried),
         }
-        for buried in contents.letters
+        for name, buried in buried_letters.items()
     ]
     return {"waiting": waiting, "dead_letters": letters}
 

@@ -17,9 +17,9 @@ from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.logger import Logger, eventFromJSON, globalLogPublisher
 
 import torfluxd
+from torfluxd.delivery.spools import worker_directory
 from torfluxd.errors import WorkerError
 from torfluxd.gateway.homes import Homes
-from torfluxd.gateway.orphans import worker_directory
 from torfluxd.gateway.shared_doors import SharedDoor
 from torfluxd.gateway.told import Begin, BeginDoor, Message, tell_begin
 from torfluxd.gateway.worker_lifecycle import WorkerCore, WorkerInputs, WorkerMachine

@@ -7,7 +7,6 @@ one worker, it is in that directory itself. When the number changes, what the ot
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from twisted.logger import Logger
 from torfluxd.boundaries import Destination
 from torfluxd.delivery.couriers import Couriers
 from torfluxd.delivery.disk import DiskSpool
-from torfluxd.delivery.schema import SPOOL_FILE
+from torfluxd.delivery.spools import OWN, find_spools, worker_of
 
-__all__ = ["Orphan", "find_orphans", "worker_directory"]
+__all__ = ["Orphan", "find_orphans"]
 
 _BESIDE = ("", "-wal", "-shm")
 """The endings of the files that SQLite has for one spool."""
@@ -28,14 +27,7 @@ _BESIDE = ("", "-wal", "-shm")
 END_SECONDS = 1.0
 """What couriers get to see that nothing is left."""
 
-_DIRECTORY = re.compile(r"worker-([1-9]\d{0,3})")
-
 _log = Logger()
-
-
-def worker_directory(state: Path, number: int) -> Path:
-    """The state directory of a worker, in that of its gateway."""
-    return state / f"worker-{number}"
 
 
 def find_orphans(state: Path, workers: int) -> list[Path]:
@@ -43,12 +35,8 @@ def find_orphans(state: Path, workers: int) -> list[Path]:
 
     :param state: the gateway's state directory, which is ours.
     """
-    found = [] if workers == 1 else [state / SPOOL_FILE]
-    for directory in sorted(state.glob("worker-*")):
-        number = _DIRECTORY.fullmatch(directory.name)
-        if number is not None and (workers == 1 or int(number[1]) > workers):
-            found.append(directory / SPOOL_FILE)
-    return [path for path in found if path.exists()]
+    used = {OWN} if workers == 1 else range(1, workers + 1)
+    return [path for number, path in find_spools(state).items() if number not in used]
 
 
 class Orphan:
@@ -106,7 +94,7 @@ class Orphan:
         if not self.spool.dead_letters.batches:
             for ending in _BESIDE:
                 self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
-            if _DIRECTORY.fullmatch(self._path.parent.name):
+            if worker_of(self._path.parent) != OWN:
                 self._path.with_name("lock").unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # there is something in it that was set aside
                     self._path.parent.rmdir()
