@@ -78,6 +78,7 @@ class Worker(Protocol):
         self._ended: Deferred[None] | None = None
         self._begun: Deferred[None] | None = None
         self._tells = True
+        self._code: int | None = None
 
     # What the gateway tells.
 
@@ -87,9 +88,12 @@ class Worker(Protocol):
             self._hear(message)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It is gone, and so are those who could be answered."""
+        """It is gone, and so are those who could be answered; or we have told it all there was."""
         self._tells = False
-        self.stop()
+        if self._code is None:
+            self.stop()
+        else:
+            self._leave(self._code)
 
     def _hear(self, message: Message) -> None:
         if "begin" in message:
@@ -200,7 +204,11 @@ class Worker(Protocol):
     def _end(self, code: int) -> None:
         assert self._ended is not None
         self._ended.callback(None)
-        self._leave(code)
+        self._code = code
+        if self._tells and self.transport is not None:
+            self.transport.loseConnection()  # when it has heard all
+        else:
+            self._leave(code)
 
 
 def _read(message: Message) -> Begin:

@@ -220,6 +220,7 @@ def _make_machine() -> Callable[[WorkerCore], WorkerInputs]:  # noqa: C901  # a 
     waiting.upon(WorkerInputs._retried).to(starting).returns(None)
     stopping.upon(WorkerInputs._serves).loop().returns(None)
     stopping.upon(WorkerInputs.stop).loop().returns(None)
+    stopping.upon(WorkerInputs.start).loop().returns(None)  # nobody wants one again that he has stopped
     for state in (starting, serving, waiting):
         state.upon(WorkerInputs.start, nodata=True).loop().returns(None)
     for state in (starting, waiting):

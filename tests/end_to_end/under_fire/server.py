@@ -18,6 +18,7 @@ from tests.end_to_end.programs import BIN, Cleanup, Program, temporary_directory
 from tests.end_to_end.under_fire.crowd import Crowd, Writer
 from tests.end_to_end.under_fire.points import DATABASE, MEASUREMENT, Census, Register, take_census
 from tests.influxd import Influxd, start_influxd
+from torfluxd.delivery.spools import find_spools
 
 __all__ = ["FireCase", "Server", "say"]
 
@@ -50,8 +51,13 @@ class Server:
         self.wrapper: list[str] = []
         self._cleanup = cleanup
         self._directory = directory
-        self._options = ["--influxdb", influxdb, *options]
+        self._influxdb = influxdb
+        self.set_options(*options)
         self._lives: list[Program] = []
+
+    def set_options(self, *options: str) -> None:
+        """Begin with these from the next start on."""
+        self._options = ["--influxdb", self._influxdb, *options]
 
     @property
     def program(self) -> Program:
@@ -92,12 +98,18 @@ class Server:
         self.program.wait_for(words)
 
     def points_in_spool(self, table: str = "batch") -> int:
-        """How many points are in a table of its file, read while nobody else has it open."""
-        if not self.spool.exists():
-            return 0
-        with closing(sqlite3.connect(self.spool)) as connection:
-            found: int = connection.execute(f"SELECT coalesce(sum(points), 0) FROM {table}").fetchone()[0]
-            return found
+        """How many points are in a table of its file, or of all its workers', read while nobody else has it open."""
+        found = 0
+        for spool in find_spools(self.state).values():
+            with closing(sqlite3.connect(spool)) as connection:
+                found += connection.execute(f"SELECT coalesce(sum(points), 0) FROM {table}").fetchone()[0]
+        return found
+
+    def workers(self) -> list[int]:
+        """The process ids of its workers, in the order in which they were started."""
+        pid = self.program.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in children if b"torfluxd.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 class FireCase(SynchronousTestCase):
