@@ -29,11 +29,13 @@ POLL_SECONDS = 0.02
 class Victoria:
     """One VictoriaMetrics. All methods block.
 
+    :param prefix: what stands before all its paths, as in a cluster; begins with a slash.
     :ivar directory: its data and `log`; gone after :meth:`close`.
     :ivar port: where it serves HTTP on 127.0.0.1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
         self.directory = Path(tempfile.mkdtemp(prefix="victoria-"))
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,16 +46,17 @@ class Victoria:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start it, at the port that it had before, and return when it answers."""
         if shutil.which("victoria-metrics") is None:
             raise AssertionError("this test needs victoria-metrics: apt-get install victoria-metrics")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        if not self.port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
         # setpriv: the kernel kills it if this process is killed.
         command = [
             *("setpriv", "--pdeathsig", "KILL", "victoria-metrics", f"-httpListenAddr=127.0.0.1:{self.port}"),
             *(f"-storageDataPath={self.directory}/data", "-retentionPeriod=100y", "-memory.allowedBytes=64MiB"),
-            "-dedup.minScrapeInterval=1ms",
+            *("-dedup.minScrapeInterval=1ms", f"-http.pathPrefix={self.prefix}"),
         ]
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -63,6 +66,12 @@ class Victoria:
                 log_text = (self.directory / "log").read_text()
                 raise AssertionError(f"victoria-metrics did not start; it logged:\n{log_text}")
             time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """End it, and keep what it has."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(STOP_SECONDS)
 
     def close(self) -> None:
         """Kill it, and remove its directory."""
@@ -87,5 +96,5 @@ class Victoria:
 
     def _get(self, target: str) -> bytes:
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_SECONDS)) as connection:
-            connection.request("GET", target)
+            connection.request("GET", self.prefix + target)
             return connection.getresponse().read()

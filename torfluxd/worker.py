@@ -31,7 +31,8 @@ def main(parent: int) -> None:
     :param parent: the process id of the gateway.
     """
     _die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the gateway, which tells us
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal's are for the gateway, which tells us
+        signal.signal(number, signal.SIG_IGN)
     from twisted.internet import reactor
     from twisted.internet.stdio import StandardIO
     from twisted.logger import ILogObserver, globalLogBeginner

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.logger import Logger, eventFromJSON, globalLogPublisher
@@ -21,16 +21,17 @@ from torfluxd.delivery.spools import worker_directory
 from torfluxd.errors import WorkerError
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.shared_doors import SharedDoor
-from torfluxd.gateway.told import Begin, BeginDoor, Message, tell_begin
+from torfluxd.gateway.told import Begin, BeginDoor, Message, pack, tell_begin
 from torfluxd.gateway.worker_lifecycle import WorkerCore, WorkerInputs, WorkerMachine
 from torfluxd.gateway.worker_process import FIRST_DOOR, WorkerProcess
 from torfluxd.influx.stamp import SLOT_NS
+from torfluxd.ops.figures import Figures, counted
 from torfluxd.settings import GatewaySettings
 
 __all__ = ["ASK_SECONDS", "Crew", "CrewReactor"]
 
 ASK_SECONDS = 2.0
-"""How long a worker may take to tell its figures before it is left out: a millisecond, unless it is stuck."""
+"""How long a worker may take for an answer: a millisecond, unless it is stuck; or a disk, for a sync."""
 
 _log = Logger()
 
@@ -45,7 +46,10 @@ class _Worker:
 
     :ivar first: fires when it serves for the first time.
     :ivar problem: what it said last of why it cannot begin.
-    :ivar asked: who waits for its figures.
+    :ivar asked: who waits for its answers.
+    :ivar before: what its earlier processes have counted.
+    :ivar latest: what this one told last.
+    :ivar problems: why it takes no writes, as it told last.
     """
 
     number: int
@@ -54,6 +58,9 @@ class _Worker:
     first: Deferred[None] = field(factory=Deferred)
     problem: str = ""
     asked: dict[int, Deferred[Message | None]] = field(factory=dict)
+    before: Figures = field(factory=Figures)
+    latest: Figures = field(factory=Figures)
+    problems: Sequence[str] = ()
 
 
 class Crew:
@@ -122,11 +129,45 @@ class Crew:
             worker.machine.stop()
         return gatherResults(waiting).addCallback(lambda _: None)
 
-    async def figures(self) -> Sequence[Message | None]:
-        """What each worker counts, in their order; None for one that does not serve, or does not answer."""
-        asked = [self._ask(worker, worker.machine.tell) for worker in self._workers]
-        answers: list[Message | None] = await gatherResults(asked)
-        return answers
+    async def look(self) -> tuple[Figures, Sequence[str]]:
+        """What they count and how they stand, together; and why writes are not taken. Never raises."""
+        await gatherResults([self._ask(worker, worker.machine.tell, "ask") for worker in self._workers])
+        figures, problems = Figures(), []
+        for worker in self._workers:
+            figures += worker.before + worker.latest
+            problems += [f"worker {worker.number}: {problem}" for problem in worker.problems]
+        if len(self._away) == len(self._workers):
+            problems.append("no worker serves at the moment")
+        return figures, problems
+
+    async def prove(self) -> None:
+        """Return when one of them has synced something to the disk.
+
+        :raises WorkerError: none has.
+        """
+        answers = await gatherResults([self._ask(worker, worker.machine.tell, "prove") for worker in self._workers])
+        faults = [answer["fault"] for answer in answers if answer is not None]
+        if not faults:
+            raise WorkerError("no worker answers")
+        if all(faults):
+            raise WorkerError(faults[0])
+
+    def change(self, settings: GatewaySettings) -> None:
+        """Have them hold to other rules, and use another credential."""
+        # How many there are, and where, is as it was at the start.
+        self._settings = evolve(
+            self._settings,
+            rules=settings.rules,
+            influxdb_token_file=settings.influxdb_token_file,
+            influxdb_user=settings.influxdb_user,
+            influxdb_password_file=settings.influxdb_password_file,
+        )
+        self.tell({"change": pack(self._settings)})
+
+    @property
+    def circuits(self) -> int:
+        """How many circuits have connections, as they told last."""
+        return sum(worker.latest.circuits for worker in self._workers)
 
     def tell(self, message: Message) -> None:
         """Tell all that serve."""
@@ -180,6 +221,8 @@ class Crew:
         self._have_stood_in()
 
     def _lost(self, worker: _Worker, how: str) -> None:
+        worker.before += counted(worker.latest)
+        worker.latest, worker.problems = Figures(), ()
         for waiting in list(worker.asked.values()):
             waiting.callback(None)
         problem, worker.problem = worker.problem, ""
@@ -202,9 +245,12 @@ class Crew:
         if "close" in message:
             self._close_circuit(message["close"])
         elif "told" in message:
+            if "figures" in message:
+                worker.latest = Figures.from_values(message["figures"])
+                worker.problems = message["problems"]
             waiting = worker.asked.get(message["told"])
             if waiting is not None:
-                waiting.callback(message["figures"])
+                waiting.callback(message)
         elif "homes" in message:
             if self._homes.learn(message["homes"]):
                 self.tell({"homes": self._homes.text})
@@ -214,10 +260,10 @@ class Crew:
             worker.problem = message["failed"]
 
     def _pulse(self, worker: _Worker, tell: Callable[[Message], None]) -> None:
-        self._ask(worker, tell)  # that it answers is enough
+        self._ask(worker, tell, "ask")  # that it answers is enough
 
-    def _ask(self, worker: _Worker, tell: Callable[[Message], None]) -> Deferred[Message | None]:
-        """Ask a worker for its figures; the Deferred fires with None when there is no answer, and never fails."""
+    def _ask(self, worker: _Worker, tell: Callable[[Message], None], what: str) -> Deferred[Message | None]:
+        """Ask a worker something; the Deferred fires with None when there is no answer, and never fails."""
         ident = next(self._questions)
         answer: Deferred[Message | None] = Deferred()
         worker.asked[ident] = answer
@@ -230,7 +276,7 @@ class Crew:
             return answered
 
         answer.addCallback(settled)
-        tell({"ask": ident})
+        tell({what: ident})
         return answer
 
 

@@ -131,6 +131,8 @@ class InfluxdbSite:
         takes_writes = not self._complaints.is_outage and self._safekeeping.keeps
         outages = Figures(influxdb_outages=self._complaints.outages, influxdb_up=float(takes_writes))
         kept = Figures(spool_open=0.0) if self._spool is None else spool_figures(self._spool, self._limit_bytes)
+        for orphan in self._orphans:
+            kept += spool_figures(orphan.spool, 0)
         return self._tally.figures + outages + kept
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 
@@ -19,6 +19,7 @@ from torfluxd.gateway.serving import Serving
 from torfluxd.gateway.shared_doors import SharedDoor, check_shareable, open_onion_door, open_shared_door
 from torfluxd.gateway.site import SiteReactor
 from torfluxd.influx.credential import Credential
+from torfluxd.ops.figures import Figures
 from torfluxd.settings import GatewaySettings
 from torfluxd.state import StateDirectory
 
@@ -60,6 +61,22 @@ class Staff(Protocol):
         """Open the spool and the doors. Returns when strangers can come.
 
         :raises TorfluxdError: they cannot.
+        """
+
+    async def look(self) -> tuple[Figures, Sequence[str]]:
+        """What was counted, and how it stands; and why strangers' writes are not taken, in sentences. Never raises."""
+
+    def prove(self) -> Deferred[None]:
+        """Fire when whoever serves strangers has shown that he works, and synced something to the disk.
+
+        It fails with :class:`~torfluxd.errors.TorfluxdError` when somebody does not.
+        """
+
+    def change(self, settings: GatewaySettings) -> Sequence[str]:
+        """Hold to other rules from now on, and use another credential. Nobody's connection is touched.
+
+        :returns: what the operator should know.
+        :raises SettingsError: the credential cannot be used; all is as it was.
         """
 
     @property
@@ -129,6 +146,18 @@ class SoleStaff:
         for door in self._doors:
             self._ports.append(await door.open())
 
+    async def look(self) -> tuple[Figures, Sequence[str]]:
+        """As :meth:`Staff.look`."""
+        return self.serving.figures, self.serving.site.problems
+
+    def prove(self) -> Deferred[None]:
+        """As :meth:`Staff.prove`."""
+        return self.serving.site.prove()
+
+    def change(self, settings: GatewaySettings) -> Sequence[str]:
+        """As :meth:`Staff.change`."""
+        return self.serving.change(settings)
+
     @property
     def circuits(self) -> int:
         """As :attr:`Staff.circuits`."""
@@ -195,10 +224,24 @@ class CrewedStaff:
             self._doors.append(open_shared_door(text, settings.workers))
         await self.crew.start(self._doors, find_orphans(state, settings.workers))
 
+    async def look(self) -> tuple[Figures, Sequence[str]]:
+        """As :meth:`Staff.look`; of a worker that is away, what it had counted before."""
+        return await self.crew.look()
+
+    def prove(self) -> Deferred[None]:
+        """As :meth:`Staff.prove`; one worker that works is enough: the others are started again where they must be."""
+        return Deferred.fromCoroutine(self.crew.prove())
+
+    def change(self, settings: GatewaySettings) -> Sequence[str]:
+        """As :meth:`Staff.change`."""
+        warnings = self._credential.change(settings.credential_options)
+        self.crew.change(settings)
+        return warnings
+
     @property
     def circuits(self) -> int:
         """As :attr:`Staff.circuits`: of some seconds ago, and one that has streams at several workers once for each."""
-        return self.crew.last_figures.circuits
+        return self.crew.circuits
 
     @property
     def circuits_met(self) -> int:

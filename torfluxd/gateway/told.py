@@ -1,12 +1,14 @@
 """What a gateway and one of its workers tell each other: a JSON object a line, over two pipes that end with either.
 
 The gateway tells: `{"begin": {...}}` once, see :class:`Begin`; `{"stand_in": [NUMBER, ...]}`: accept what connects to
-these workers as well, and to no others; `{"homes": TEXT}`: these destinations are the vendor's; `{"ask": ID}`; and
+these workers as well, and to no others; `{"homes": TEXT}`: these destinations are the vendor's; `{"forget": true}`: the
+tor that knew the circuits is gone; `{"change": SETTINGS}`: hold to these; `{"ask": ID}` and `{"prove": ID}`; and
 `{"stop": true}`, as the end of its pipe does.
 
 The worker tells: `{"serves": true}`; `{"failed": TEXT}`, why it cannot begin; `{"homes": TEXT}`, what it has learned;
-`{"close": CIRCUIT}`, a circuit that tor is to close; `{"log": TEXT}`, an event as Twisted writes it; and
-`{"told": ID, "figures": {...}}` when it is asked.
+`{"close": CIRCUIT}`, a circuit that tor is to close; `{"log": TEXT}`, an event as Twisted writes it;
+`{"told": ID, "figures": {...}, "problems": [TEXT, ...]}` when it is asked; and `{"told": ID, "fault": TEXT}` when it
+has tried whether its spool works, the text empty when it does.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from attrs import asdict, frozen
 
 from torfluxd.settings import GatewaySettings
 
-__all__ = ["Begin", "BeginDoor", "LineReader", "Message", "encode", "read_begin", "tell_begin"]
+__all__ = ["Begin", "BeginDoor", "LineReader", "Message", "encode", "pack", "read_begin", "tell_begin", "unpack"]
 
 Message = dict[str, Any]
 
@@ -65,24 +67,38 @@ class Begin:
     doors: Sequence[BeginDoor]
 
 
+def pack(settings: GatewaySettings) -> str:
+    """Settings as they are told."""
+    return base64.b64encode(pickle.dumps(settings)).decode("ascii")
+
+
+def unpack(told: str) -> GatewaySettings:
+    """What :func:`pack` made; to be called with what came over the pipe from our own parent alone.
+
+    :raises ValueError: the settings are those of another version.
+    """
+    try:
+        settings: GatewaySettings = pickle.loads(base64.b64decode(told))  # noqa: S301  # our parent wrote it
+    except Exception as error:  # whatever a class that has changed raises
+        raise ValueError(f"the settings cannot be read ({type(error).__name__})") from None
+    return settings
+
+
 def tell_begin(begin: Begin) -> Message:
     """How a worker is to begin, as it is told."""
     plain = asdict(begin, recurse=False)
-    plain["settings"] = base64.b64encode(pickle.dumps(begin.settings)).decode("ascii")
+    plain["settings"] = pack(begin.settings)
     plain["doors"] = [asdict(door) for door in begin.doors]
     return {"begin": plain}
 
 
 def read_begin(told: Message) -> Begin:
-    """What :func:`tell_begin` told; to be called with what came over the pipe from our own parent alone.
+    """What :func:`tell_begin` told, without the word itself; to be called with what our own parent told alone.
 
     :raises ValueError: the settings are those of another version, as its other members may be.
     """
-    plain = dict(told["begin"])
-    try:
-        settings = pickle.loads(base64.b64decode(plain.pop("settings")))  # noqa: S301  # our parent wrote it
-    except Exception as error:  # whatever a class that has changed raises
-        raise ValueError(f"the settings cannot be read ({type(error).__name__})") from None
+    plain = dict(told)
+    settings = unpack(plain.pop("settings"))
     doors = [BeginDoor(**door) for door in plain.pop("doors")]
     return Begin(**plain, settings=settings, doors=doors)
 

@@ -5,11 +5,12 @@ It holds no tor and no key. What the gateway must know, it tells (see `told`); i
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from socket import AddressFamily
 from typing import Any
 
+from attrs import asdict
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorSocket
 from twisted.internet.protocol import Protocol, connectionDone
@@ -23,7 +24,7 @@ from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.serving import Part, Serving
 from torfluxd.gateway.shared_doors import Kind
 from torfluxd.gateway.site import SiteReactor
-from torfluxd.gateway.told import Begin, BeginDoor, LineReader, Message, encode, read_begin
+from torfluxd.gateway.told import Begin, BeginDoor, LineReader, Message, encode, read_begin, unpack
 from torfluxd.state import StateDirectory
 
 __all__ = ["Worker", "WorkerReactor"]
@@ -79,6 +80,16 @@ class Worker(Protocol):
         self._begun: Deferred[None] | None = None
         self._tells = True
         self._code: int | None = None
+        self._words: dict[str, Callable[[Any], object]] = {
+            "begin": self._hear_begin,
+            "stop": lambda _: self.stop(),
+            "stand_in": self._hear_stand_in,
+            "homes": self._hear_homes,
+            "forget": self._hear_forget,
+            "change": self._change,
+            "ask": self._tell_figures,
+            "prove": self._prove,
+        }
 
     # What the gateway tells.
 
@@ -96,18 +107,24 @@ class Worker(Protocol):
             self._leave(self._code)
 
     def _hear(self, message: Message) -> None:
-        if "begin" in message:
-            self._begun = Deferred.fromCoroutine(self._begin(message)).addErrback(self._failed)
-        elif "stop" in message:
-            self.stop()
-        elif "stand_in" in message:
-            for number, sockets in self._stand_ins.items():
-                for one in sockets:
-                    one.stand_in(number in message["stand_in"])
-        elif "homes" in message and self._homes is not None:
-            self._homes.learn(message["homes"])
-        elif "ask" in message:
-            self._tell({"told": message["ask"], "figures": {}})
+        for word, value in message.items():
+            self._words[word](value)
+
+    def _hear_begin(self, told: Message) -> None:
+        self._begun = Deferred.fromCoroutine(self._begin(told)).addErrback(self._failed)
+
+    def _hear_stand_in(self, away: Sequence[int]) -> None:
+        for number, sockets in self._stand_ins.items():
+            for one in sockets:
+                one.stand_in(number in away)
+
+    def _hear_homes(self, text: str) -> None:
+        if self._homes is not None:
+            self._homes.learn(text)
+
+    def _hear_forget(self, _: bool) -> None:
+        if self._serving is not None:
+            self._serving.limiter.forget()
 
     # What it is told.
 
@@ -125,10 +142,34 @@ class Worker(Protocol):
             return
         self._tell({"log": eventAsJSON(event)})
 
+    def _tell_figures(self, ident: int) -> None:
+        assert self._serving is not None  # nobody is asked before he serves
+        figures, problems = asdict(self._serving.figures), list(self._serving.site.problems)
+        self._tell({"told": ident, "figures": figures, "problems": problems})
+
+    def _prove(self, ident: int) -> None:
+        assert self._serving is not None
+
+        def proven(result: Failure | None) -> None:
+            fault = "" if result is None else result.getErrorMessage()
+            self._tell({"told": ident, "fault": fault})
+
+        self._serving.site.prove().addBoth(proven)
+
+    def _change(self, told: str) -> None:
+        assert self._serving is not None
+        try:
+            warnings = self._serving.change(unpack(told))
+        except TorfluxdError as error:  # which the gateway has not seen when it looked
+            _log.error("the new configuration cannot be used, so the one from before holds: {why}", why=str(error))
+        else:
+            for warning in warnings:
+                _log.debug("{text}", text=warning)  # the gateway has told it
+
     # From the beginning to the end.
 
-    async def _begin(self, message: Message) -> None:
-        begin = _read(message)
+    async def _begin(self, told: Message) -> None:
+        begin = _read(told)
         self._state = StateDirectory.claim(Path(begin.state))
         self._homes = homes = Homes(begin.homes, lambda text: self._tell({"homes": text}))
         part = Part(begin.number, begin.workers, begin.stamp_place)
@@ -211,10 +252,10 @@ class Worker(Protocol):
             self._leave(code)
 
 
-def _read(message: Message) -> Begin:
-    version = message["begin"].get("version")
+def _read(told: Message) -> Begin:
+    version = told.get("version")
     if version != torfluxd.__version__:
         raise TorfluxdError(
             f"torfluxd was updated from {version} to {torfluxd.__version__} under its gateway: please restart that"
         )
-    return read_begin(message)
+    return read_begin(told)

@@ -40,7 +40,7 @@ HUNG_SECONDS = 30.0
 """How long it may owe an answer. Its reactor does nothing that takes a second, and a disk that hangs keeps a thread of
 its own waiting, not this; so a worker that owes one for so long serves nobody."""
 
-STOP_SECONDS = 4.7
+STOP_SECONDS = 4.4
 """What a worker gets to end: what requests in flight get, and something for the spool. Five seconds are for all."""
 
 _RETRY_FIRST_SECONDS = 0.5

@@ -22,6 +22,7 @@ __all__ = [
     "Histogram",
     "Kind",
     "about",
+    "counted",
 ]
 
 BATCH_POINTS_BOUNDS: Final = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
@@ -230,6 +231,12 @@ class Figures:
             return cls(**{each.name: _read(each, values[each.name]) for each in fields(cls) if each.name in values})
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError("these are no figures") from error
+
+
+def counted(figures: Figures) -> Figures:
+    """What remains of figures when their process is gone: what was counted, and not how it stood."""
+    kept = [each.name for each in fields(Figures) if about(each).kind is not Kind.GAUGE]
+    return Figures(**{name: getattr(figures, name) for name in kept})
 
 
 def about(each: Attribute[Any]) -> About:
