@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 from twisted.internet import reactor
 from twisted.python import usage
 
-from benchmarks import loopback, onion, outage, recording, schema
+from benchmarks import loopback, onion, outage, recording, schema, workers
 from benchmarks.document import fill
 from benchmarks.house import House
 from benchmarks.outcome import Outcome, Plan
@@ -32,6 +32,7 @@ Measure = Callable[[House, Plan], Awaitable[Outcome]]
 MODULES: tuple[tuple[Iterable[str], Measure], ...] = (
     (loopback.SCENARIOS, loopback.measure),
     (schema.SCENARIOS, schema.measure),
+    (workers.SCENARIOS, workers.measure),
     (outage.SCENARIOS, outage.measure),
     (recording.SCENARIOS, recording.measure),
     (onion.SCENARIOS, onion.measure),

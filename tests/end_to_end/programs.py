@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.private_network import private_network
+from tests.private_network import JoinableNetwork, private_network
 
 __all__ = [
+    "BIN",
     "Cleanup",
     "Gateway",
     "LocalAgent",
@@ -201,7 +202,9 @@ class ClientTor(Program):
     :ivar control: its control socket.
     """
 
-    def __init__(self, cleanup: Cleanup, directory: Path, socks: str | None = None) -> None:
+    def __init__(
+        self, cleanup: Cleanup, directory: Path, socks: str | None = None, network: JoinableNetwork | None = None
+    ) -> None:
         self.port = free_port()
         data = directory / "client-tor"
         data.mkdir(mode=0o700)
@@ -212,7 +215,8 @@ class ClientTor(Program):
             f"ControlPort unix:{self.control}\nCookieAuthentication 1\nLog notice stdout\n"
             + (f"SocksPort {socks}\n" if socks else "")
         )
-        super().__init__(cleanup, [private_network().tor_binary, "-f", torrc], directory / "client-tor.log")
+        binary = (network or private_network()).tor_binary
+        super().__init__(cleanup, [binary, "-f", torrc], directory / "client-tor.log")
 
     @property
     def proxy(self) -> str:
@@ -232,9 +236,11 @@ def free_port() -> int:
         return port
 
 
-def client_tor(cleanup: Cleanup, directory: Path, socks: str | None = None) -> ClientTor:
-    """Start a tor for clients, and wait until it has joined the private network."""
-    tor = ClientTor(cleanup, directory, socks)
+def client_tor(
+    cleanup: Cleanup, directory: Path, socks: str | None = None, network: JoinableNetwork | None = None
+) -> ClientTor:
+    """Start a tor for clients, and wait until it has joined the private network, or another one."""
+    tor = ClientTor(cleanup, directory, socks, network)
     tor.wait_for("Bootstrapped 100%")
     return tor
 

@@ -46,6 +46,15 @@ class HomesTests(SynchronousTestCase):
             self.homes.stored(Destination("telemetry"))
         self.assertEqual(self.written, ['[["telemetry", null]]\n'])
 
+    def test_told(self) -> None:
+        """What another process has noted is known here, too, and written down, if it is new."""
+        self.homes.stored(Destination("a"))
+        other = Homes(self.homes.text)
+        other.stored(Destination("b", "week"))
+        self.assertEqual([self.homes.learn(other.text), self.homes.learn(other.text)], [True, False])
+        self.assertTrue(self.homes.knows(Destination("b", "week")))
+        self.assertEqual(self.written[1:], ['[["a", null], ["b", "week"]]\n'])
+
     def test_bounded(self) -> None:
         """There are only so many."""
         for number in range(MAX_HOMES + 1):

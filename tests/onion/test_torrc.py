@@ -51,6 +51,23 @@ class TorrcTests(SynchronousTestCase):
         ):
             self.assertIn(line, lines)
 
+    def test_workers(self) -> None:
+        """Each worker has a socket to which strangers lead, all at the same port."""
+        onion = OnionLines(Path("/state/tor/onion"), Path("/state/onion.sock"), (Path("/state/onion-2.sock"),))
+        text = torrc(data_directory=Path("/d"), control_socket=Path("/d/c"), owner_pid=1, abilities=MODERN, onion=onion)
+        ports = [line for line in text.splitlines() if line.startswith("HiddenServicePort")]
+        self.assertEqual(
+            ports,
+            ['HiddenServicePort 80 unix:"/state/onion.sock"', 'HiddenServicePort 80 unix:"/state/onion-2.sock"'],
+        )
+        self.assertNotIn("OnionBalance", text)
+
+    def test_onionbalance(self) -> None:
+        """One that is behind an address of Onionbalance's says so."""
+        onion = OnionLines(Path("/state/tor/onion"), Path("/state/onion.sock"), is_instance=True)
+        text = torrc(data_directory=Path("/d"), control_socket=Path("/d/c"), owner_pid=1, abilities=MODERN, onion=onion)
+        self.assertIn("HiddenServiceOnionBalanceInstance 1", text.splitlines())
+
     def test_proof_of_work_only_where_it_is_safe(self) -> None:
         """A tor without the module, or one that proof of work can crash, goes without it."""
         for abilities in (TorAbilities((0, 4, 9, 11), pow=False), TorAbilities((0, 4, 9, 8), pow=True)):

@@ -91,3 +91,22 @@ class GatewaySettingsTests(SynchronousTestCase):
         self.assertEqual(read_gateway_settings({"spool-limit": "16MiB"}, {}).spool_limit, 16 << 20)
         self.assertIn("--spool-limit: expected at least 16MiB", self.refusal({"spool-limit": "16MB"}))
         self.assertIn("--spool-limit: expected a size", self.refusal({"spool-limit": "big"}))
+
+    def test_workers(self) -> None:
+        """There is one worker unless more are asked for, and the spool must have room for each of them."""
+        self.assertEqual(read_gateway_settings({}, {}).workers, 1)
+        self.assertEqual(read_gateway_settings({"workers": "4"}, {}).workers, 4)
+        for text in ("0", "-1", "two", "65", "1.5"):
+            self.assertIn("--workers: expected ", self.refusal({"workers": text}))
+        refusal = self.refusal({"workers": "4", "spool-limit": "32MiB"})
+        self.assertIn("--spool-limit: is divided among --workers 4; make it at least 64MiB", refusal)
+
+    def test_onionbalance(self) -> None:
+        """The common address must be one; and what cannot stand beside it is refused with the cure."""
+        address = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion"
+        settings = read_gateway_settings({"onionbalance": address}, {})
+        self.assertEqual(str(settings.onionbalance), address)
+        self.assertIn("--onionbalance: ", self.refusal({"onionbalance": "example.com"}))
+        self.assertIn("a tor of our own", self.refusal({"onionbalance": address, "tor": "tcp:127.0.0.1:9051"}))
+        beside = self.refusal({"onionbalance": address, "authorized-clients": "/etc/clients"})
+        self.assertIn("--authorized-clients: Onionbalance cannot read", beside)

@@ -23,7 +23,15 @@ from twisted.internet.task import deferLater
 
 from torfluxd.children import Child, Keeper
 from torfluxd.errors import TestNetworkError, TorMissingError
-from torfluxd.onion.network_nodes import Node, Schedule, defaults_torrc, vote_later, vote_soon, wrapper
+from torfluxd.onion.network_nodes import (
+    VOTING_SECONDS,
+    Node,
+    Schedule,
+    defaults_torrc,
+    vote_later,
+    vote_soon,
+    wrapper,
+)
 from torfluxd.onion.process import find_tor
 
 __all__ = ["READY_DEADLINE_SECONDS", "PrivateNetwork", "free_ports"]
@@ -69,6 +77,7 @@ class PrivateNetwork:
     :param keeper: ends the processes.
     :param binary: the tor to run; the one in PATH by default.
     :param choose_ports: finds so many free ports.
+    :param voting_seconds: between consensuses.
     :raises TorMissingError: there is no tor, or no tor-gencert.
     """
 
@@ -79,10 +88,12 @@ class PrivateNetwork:
         keeper: Keeper,
         binary: str | None = None,
         choose_ports: Callable[[int], Sequence[int]] = free_ports,
+        voting_seconds: int = VOTING_SECONDS,
     ) -> None:
         self._clock = clock
         self._keeper = keeper
         self._choose_ports = choose_ports
+        self._voting_seconds = voting_seconds
         self._binary = find_tor(binary)
         self._gencert = _find_gencert(self._binary)
         self._missing = ""
@@ -209,7 +220,7 @@ class PrivateNetwork:
             self._running[node] = await self._keeper.spawn(node.name, argv, node.directory / "output", env)
 
     def _have_them_vote(self, authorities: Sequence[Node]) -> None:
-        schedule = vote_soon(time.time())
+        schedule = vote_soon(time.time(), self._voting_seconds)
         for node in authorities:
             node.write_torrc(schedule)
             self._running[node].signal(signal.SIGHUP)

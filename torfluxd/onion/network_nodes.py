@@ -21,7 +21,16 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["Node", "Schedule", "defaults_torrc", "vote_later", "vote_soon", "wrapper"]
+__all__ = [
+    "FIRST_VOTING_SECONDS",
+    "VOTING_SECONDS",
+    "Node",
+    "Schedule",
+    "defaults_torrc",
+    "vote_later",
+    "vote_soon",
+    "wrapper",
+]
 
 VOTING_SECONDS = 60
 """Between consensuses: short enough for a test to see a node go, long enough to cost next to nothing. Onion services
@@ -70,10 +79,10 @@ def vote_later(now: float) -> Schedule:
     return Schedule(_HALF_AN_HOUR, _HALF_AN_HOUR, int(now) % _HALF_AN_HOUR)
 
 
-def vote_soon(now: float) -> Schedule:
-    """The first vote one to two seconds from now (seconds since the epoch), and then at a calm pace."""
+def vote_soon(now: float, voting_seconds: int = VOTING_SECONDS) -> Schedule:
+    """The first vote one to two seconds from now (seconds since the epoch), and then at a calm pace, or a given one."""
     consensus = int(now) + 2 + 2 * VOTE_SECONDS
-    return Schedule(FIRST_VOTING_SECONDS, VOTING_SECONDS, consensus % FIRST_VOTING_SECONDS)
+    return Schedule(FIRST_VOTING_SECONDS, voting_seconds, consensus % FIRST_VOTING_SECONDS)
 
 
 @frozen

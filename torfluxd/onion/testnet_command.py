@@ -15,9 +15,19 @@ from twisted.python import usage
 from torfluxd.children import Keeper
 from torfluxd.errors import TestNetworkError
 from torfluxd.onion.network import PrivateNetwork
+from torfluxd.onion.network_nodes import FIRST_VOTING_SECONDS, VOTING_SECONDS
 from torfluxd.onion.process import ProcessReactor
 
 __all__ = ["Testnet", "TestnetOptions"]
+
+SECONDS_A_DAY = 86_400
+
+
+def _read_voting_seconds(text: str) -> int:
+    seconds = int(text)
+    if seconds < FIRST_VOTING_SECONDS or SECONDS_A_DAY % seconds:
+        raise ValueError(f"expected at least {FIRST_VOTING_SECONDS} that go into a day without a rest")
+    return seconds
 
 
 class TestnetOptions(usage.Options):
@@ -34,6 +44,13 @@ the logs above all. Nothing of it reaches the real Tor network.
     optParameters = [
         ["directory", None, None, "Where its files are; must be empty or missing. [default: a temporary directory]"],
         ["tor-binary", None, None, "The tor to run. [default: the one in PATH]"],
+        [
+            "voting-seconds",
+            None,
+            VOTING_SECONDS,
+            "How often there is a new consensus; Onionbalance's --is-testnet needs 20.",
+            _read_voting_seconds,
+        ],
     ]
 
     def getSynopsis(self) -> str:
@@ -48,6 +65,7 @@ class Testnet:
     :ivar directory: where its files shall be, or None for a temporary directory.
     :ivar tor_binary: the tor to run, or None for the one in PATH.
     :ivar as_json: whether readiness is told for programs.
+    :ivar voting_seconds: between consensuses.
     """
 
     __test__ = False
@@ -56,6 +74,7 @@ class Testnet:
     directory: Path | None
     tor_binary: str | None
     as_json: bool
+    voting_seconds: int = VOTING_SECONDS
     out: TextIO = sys.stdout
     progress: TextIO = sys.stderr
 
@@ -63,7 +82,13 @@ class Testnet:
     def from_options(cls, reactor: ProcessReactor, options: TestnetOptions) -> Testnet:
         """As a person typed it."""
         directory = options["directory"]
-        return cls(reactor, Path(directory) if directory else None, options["tor-binary"], bool(options["json"]))
+        return cls(
+            reactor,
+            Path(directory) if directory else None,
+            options["tor-binary"],
+            bool(options["json"]),
+            options["voting-seconds"],
+        )
 
     async def run(self) -> int:
         """Start the network, say that it is ready, and wait to be cancelled.
@@ -74,7 +99,9 @@ class Testnet:
         keeper = Keeper()
         keeper.start(self.reactor)
         try:
-            network = PrivateNetwork(self.reactor, self._directory(keeper), keeper, self.tor_binary)
+            network = PrivateNetwork(
+                self.reactor, self._directory(keeper), keeper, self.tor_binary, voting_seconds=self.voting_seconds
+            )
             seconds = await network.start(self._say)
             self._tell_ready(network, seconds)
             with contextlib.suppress(CancelledError):
