@@ -81,7 +81,10 @@ class OnionWorkersTests(GatewayCase):
         answers = [self.curl(tor, gateway, f"m v={number} {time.time_ns()}") for number in range(10)]
         self.assertEqual(["204"] * 10, answers)
         gateway.wait_for("worker 1 serves again")
-        self.assertEqual(11, self.influxd.count("telemetry", "m"))
+        answers = [self.curl(tor, gateway, f"m v={number} {time.time_ns()}") for number in range(20)]
+        self.assertEqual(["204"] * 20, answers)
+        self.assertEqual(31, self.influxd.count("telemetry", "m"))
+        self.assertTrue((self.state / "onion.sock").is_socket())
 
     def test_strangers_can_only_come_through_tor(self) -> None:
         """All the sockets are for this user alone, and go with the gateway."""

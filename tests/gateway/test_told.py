@@ -49,7 +49,7 @@ class ToldTests(SynchronousTestCase):
             state="/state/worker-2",
             homes='[["ü", null]]\n',
             orphans=["/state/spool.db"],
-            doors=[BeginDoor("circuit", 1, [4, 5, 6])],
+            doors=[BeginDoor("circuit", [4, 5, 6])],
         )
         [message] = LineReader().feed(encode(tell_begin(begin)))
         self.assertEqual(read_begin(message["begin"]), begin)

@@ -191,10 +191,7 @@ class Crew:
     def _spawn(self, number: int, hear: Callable[[Message], None], ended: Callable[[str], None]) -> WorkerProcess:
         process = WorkerProcess(hear, ended)
         descriptors = itertools.count(FIRST_DOOR)
-        doors = [
-            BeginDoor(door.kind.value, door.sockets[0].family, [next(descriptors) for _ in door.sockets])
-            for door in self._doors
-        ]
+        doors = [BeginDoor(door.kind.value, [next(descriptors) for _ in door.sockets]) for door in self._doors]
         process.start(self._reactor, [one.fileno() for door in self._doors for one in door.sockets], self._environment)
         begin = Begin(
             version=torfluxd.__version__,
@@ -254,6 +251,9 @@ class Crew:
         elif "homes" in message:
             if self._homes.learn(message["homes"]):
                 self.tell({"homes": self._homes.text})
+        elif "leaves" in message:
+            self._away.add(worker.number)
+            self._have_stood_in()
         elif "log" in message:
             _log_as_ours(worker.number, message["log"])
         elif "failed" in message:

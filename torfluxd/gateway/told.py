@@ -6,9 +6,9 @@ tor that knew the circuits is gone; `{"change": SETTINGS}`: hold to these; `{"as
 `{"stop": true}`, as the end of its pipe does.
 
 The worker tells: `{"serves": true}`; `{"failed": TEXT}`, why it cannot begin; `{"homes": TEXT}`, what it has learned;
-`{"close": CIRCUIT}`, a circuit that tor is to close; `{"log": TEXT}`, an event as Twisted writes it;
-`{"told": ID, "figures": {...}, "problems": [TEXT, ...]}` when it is asked; and `{"told": ID, "fault": TEXT}` when it
-has tried whether its spool works, the text empty when it does.
+`{"leaves": true}`, that it accepts nobody any more; `{"close": CIRCUIT}`, a circuit that tor is to close;
+`{"log": TEXT}`, an event as Twisted writes it; `{"told": ID, "figures": {...}, "problems": [TEXT, ...]}` when it is
+asked; and `{"told": ID, "fault": TEXT}` when it has tried whether its spool works, the text empty when it does.
 """
 
 from __future__ import annotations
@@ -33,12 +33,10 @@ class BeginDoor:
     """A door that a worker is handed.
 
     :ivar kind: the value of its :class:`~torfluxd.gateway.shared_doors.Kind`.
-    :ivar family: of its sockets, as :mod:`socket` numbers it.
     :ivar descriptors: of its sockets in the worker: one for each worker, or one for all.
     """
 
     kind: str
-    family: int
     descriptors: Sequence[int]
 
 

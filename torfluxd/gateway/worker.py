@@ -5,14 +5,14 @@ It holds no tor and no key. What the gateway must know, it tells (see `told`); i
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
-from socket import AddressFamily
 from typing import Any
 
 from attrs import asdict
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorSocket
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory, IReactorCore
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import LogEvent, Logger, LogLevel, eventAsJSON
 from twisted.python.failure import Failure
@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 import torfluxd
 from torfluxd.delivery.schema import SPOOL_FILE
 from torfluxd.errors import TorfluxdError
+from torfluxd.gateway.acceptor import Acceptor, AcceptorReactor
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.serving import Part, Serving
 from torfluxd.gateway.shared_doors import Kind
@@ -32,29 +33,8 @@ __all__ = ["Worker", "WorkerReactor"]
 _log = Logger()
 
 
-class WorkerReactor(IReactorCore, IReactorSocket, SiteReactor):
+class WorkerReactor(IReactorCore, SiteReactor, AcceptorReactor):
     """The kind of reactor that a worker needs."""
-
-
-class _StandIn:
-    """A socket that is another worker's: listened to while that one is away.
-
-    :param listen: begins to listen.
-    """
-
-    def __init__(self, listen: Callable[[], IListeningPort]) -> None:
-        self._listen = listen
-        self._port: IListeningPort | None = None
-
-    def stand_in(self, wanted: bool) -> None:
-        """Listen, or do so no more. The socket stays open, and others listen to it."""
-        if wanted and self._port is None:
-            self._port = self._listen()
-        elif not wanted and self._port is not None:
-            port, self._port = self._port, None
-            maybeDeferred(port.stopListening).addErrback(
-                lambda failure: _log.failure("while a socket was given back", failure)
-            )
 
 
 class Worker(Protocol):
@@ -74,8 +54,8 @@ class Worker(Protocol):
         self._state: StateDirectory | None = None
         self._serving: Serving | None = None
         self._homes: Homes | None = None
-        self._ports: list[IListeningPort] = []
-        self._stand_ins: dict[int, list[_StandIn]] = {}
+        self._acceptors: list[Acceptor] = []
+        self._stand_ins: dict[int, list[Acceptor]] = {}
         self._ended: Deferred[None] | None = None
         self._begun: Deferred[None] | None = None
         self._tells = True
@@ -114,9 +94,9 @@ class Worker(Protocol):
         self._begun = Deferred.fromCoroutine(self._begin(told)).addErrback(self._failed)
 
     def _hear_stand_in(self, away: Sequence[int]) -> None:
-        for number, sockets in self._stand_ins.items():
-            for one in sockets:
-                one.stand_in(number in away)
+        for number, acceptors in self._stand_ins.items():
+            for acceptor in acceptors:
+                acceptor.accept(number in away and self._ended is None)
 
     def _hear_homes(self, text: str) -> None:
         if self._homes is not None:
@@ -187,22 +167,16 @@ class Worker(Protocol):
     def _listen(self, begin: Begin, door: BeginDoor) -> None:
         assert self._serving is not None
         kind = Kind(door.kind)
-        factory: Any = self._serving.front
+        factory: IProtocolFactory = self._serving.front
         if kind is not Kind.OPEN:
             factory = self._serving.onion_factory(knows_circuits=kind is Kind.CIRCUIT)
-
-        def listen(descriptor: int) -> IListeningPort:
-            return self._reactor.adoptStreamPort(descriptor, AddressFamily(door.family), factory)
-
-        if len(door.descriptors) == 1:
-            self._ports.append(listen(door.descriptors[0]))
-            return
         for number, descriptor in enumerate(door.descriptors, 1):
-            if number == begin.number:
-                self._ports.append(listen(descriptor))
+            acceptor = Acceptor(self._reactor, socket.socket(fileno=descriptor), factory)
+            if len(door.descriptors) == 1 or number == begin.number:
+                self._acceptors.append(acceptor)
+                acceptor.accept()
             else:
-                stand_in = _StandIn(lambda descriptor=descriptor: listen(descriptor))  # type: ignore[misc]
-                self._stand_ins.setdefault(number, []).append(stand_in)
+                self._stand_ins.setdefault(number, []).append(acceptor)
 
     def _close_circuit(self, circuit: int) -> None:
         self._tell({"close": circuit})
@@ -220,17 +194,15 @@ class Worker(Protocol):
         """
         if self._ended is None:
             self._ended = Deferred()
+            self._tell({"leaves": True})
             Deferred.fromCoroutine(self._go_down(code)).addErrback(self._went_down_badly)
         done: Deferred[None] = Deferred()
         self._ended.addCallback(lambda _: done.callback(None))
         return done
 
     async def _go_down(self, code: int) -> None:
-        for stand_ins in self._stand_ins.values():
-            for one in stand_ins:
-                one.stand_in(False)
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        for acceptor in (*self._acceptors, *(one for others in self._stand_ins.values() for one in others)):
+            acceptor.accept(False)
         if self._serving is not None:
             await self._serving.drain()
             await self._serving.close()
