@@ -48,6 +48,7 @@ class ToldTests(SynchronousTestCase):
             stamp_place=7,
             state="/state/worker-2",
             homes='[["ü", null]]\n',
+            canary_target="/canary",
             orphans=["/state/spool.db"],
             doors=[BeginDoor("circuit", [4, 5, 6])],
         )

@@ -50,6 +50,7 @@ class _Worker:
     :ivar before: what its earlier processes have counted.
     :ivar latest: what this one told last.
     :ivar problems: why it takes no writes, as it told last.
+    :ivar met: how many circuits there have been, as it told last.
     """
 
     number: int
@@ -61,6 +62,7 @@ class _Worker:
     before: Figures = field(factory=Figures)
     latest: Figures = field(factory=Figures)
     problems: Sequence[str] = ()
+    met: int = 0
 
 
 class Crew:
@@ -73,6 +75,7 @@ class Crew:
     :param state: the gateway's state directory.
     :param homes: the vendor's destinations, as far as the gateway knows them; what a worker learns is added.
     :param close_circuit: asks tor to close a circuit.
+    :param canary_target: what our own canary asks for.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Crew:
         state: Path,
         homes: Homes,
         close_circuit: Callable[[int], None],
+        canary_target: bytes,
     ) -> None:
         self.restarts = 0
         self._reactor = reactor
@@ -91,6 +95,7 @@ class Crew:
         self._state = state
         self._homes = homes
         self._close_circuit = close_circuit
+        self._canary_target = canary_target
         self._stamp_place = secrets.randbelow(SLOT_NS)
         self._doors: Sequence[SharedDoor] = ()
         self._orphans: Sequence[Path] = ()
@@ -169,6 +174,11 @@ class Crew:
         """How many circuits have connections, as they told last."""
         return sum(worker.latest.circuits for worker in self._workers)
 
+    @property
+    def circuits_met(self) -> int:
+        """How many circuits there have been, as they told last."""
+        return sum(worker.met for worker in self._workers)
+
     def tell(self, message: Message) -> None:
         """Tell all that serve."""
         for worker in self._workers:
@@ -201,6 +211,7 @@ class Crew:
             stamp_place=(self._stamp_place + number) % SLOT_NS,
             state=str(worker_directory(self._state, number)),
             homes=self._homes.text,
+            canary_target=self._canary_target.decode("ascii"),
             orphans=[str(path) for path in self._orphans] if number == 1 else [],
             doors=doors,
         )
@@ -244,7 +255,7 @@ class Crew:
         elif "told" in message:
             if "figures" in message:
                 worker.latest = Figures.from_values(message["figures"])
-                worker.problems = message["problems"]
+                worker.problems, worker.met = message["problems"], message["met"]
             waiting = worker.asked.get(message["told"])
             if waiting is not None:
                 waiting.callback(message)

@@ -7,8 +7,9 @@ tor that knew the circuits is gone; `{"change": SETTINGS}`: hold to these; `{"as
 
 The worker tells: `{"serves": true}`; `{"failed": TEXT}`, why it cannot begin; `{"homes": TEXT}`, what it has learned;
 `{"leaves": true}`, that it accepts nobody any more; `{"close": CIRCUIT}`, a circuit that tor is to close;
-`{"log": TEXT}`, an event as Twisted writes it; `{"told": ID, "figures": {...}, "problems": [TEXT, ...]}` when it is
-asked; and `{"told": ID, "fault": TEXT}` when it has tried whether its spool works, the text empty when it does.
+`{"log": TEXT}`, an event as Twisted writes it; `{"told": ID, "figures": {...}, "problems": [TEXT, ...], "met": N}`
+when it is asked, N the number of circuits that there have been; and `{"told": ID, "fault": TEXT}` when it has tried
+whether its spool works, the text empty when it does.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Begin:
     :ivar stamp_place: see :class:`~torfluxd.influx.stamp.Stamper`.
     :ivar state: the worker's own state directory.
     :ivar homes: the text of the vendor's destinations.
+    :ivar canary_target: what the gateway's own canary asks for.
     :ivar orphans: spools of workers that are no more, which it is to empty.
     """
 
@@ -61,6 +63,7 @@ class Begin:
     stamp_place: int
     state: str
     homes: str
+    canary_target: str
     orphans: Sequence[str]
     doors: Sequence[BeginDoor]
 

@@ -124,8 +124,9 @@ class Worker(Protocol):
 
     def _tell_figures(self, ident: int) -> None:
         assert self._serving is not None  # nobody is asked before he serves
-        figures, problems = asdict(self._serving.figures), list(self._serving.site.problems)
-        self._tell({"told": ident, "figures": figures, "problems": problems})
+        serving = self._serving
+        figures, problems = asdict(serving.figures), list(serving.site.problems)
+        self._tell({"told": ident, "figures": figures, "problems": problems, "met": serving.limiter.met})
 
     def _prove(self, ident: int) -> None:
         assert self._serving is not None
@@ -153,8 +154,9 @@ class Worker(Protocol):
         self._state = StateDirectory.claim(Path(begin.state))
         self._homes = homes = Homes(begin.homes, lambda text: self._tell({"homes": text}))
         part = Part(begin.number, begin.workers, begin.stamp_place)
+        canary_target = begin.canary_target.encode("ascii")
         self._serving = serving = Serving(
-            self._reactor, begin.settings, self._environment, homes, self._close_circuit, part
+            self._reactor, begin.settings, self._environment, homes, self._close_circuit, part, canary_target
         )
         for warning in serving.load_credential():
             _log.warn("{text}", text=warning)
