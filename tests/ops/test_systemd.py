@@ -212,6 +212,29 @@ class SocketActivationTests(SystemdCase):
             self.assertTrue(answer.startswith("HTTP/1.1 204"), answer)
         self.assertIn("serving on systemd:", gateway.log)
 
+    def test_the_socket_stays_as_it_is(self) -> None:
+        """Served by one process or by two workers, the socket keeps its mode and its file, which are systemd's."""
+        for number, options in enumerate(((), ("--workers", "2"))):
+            with self.subTest(options):
+                door, state = Path(f"{self.door}-{number}"), self.directory / f"state-{number}"
+                serve = [
+                    BIN / "torfluxd",
+                    "serve",
+                    "--tor",
+                    "none",
+                    "--listen",
+                    "systemd:domain=UNIX:index=0",
+                    *options,
+                ]
+                command = ["systemd-socket-activate", "--fdname=door", "-l", door, *serve, "--influxdb", NOBODY]
+                gateway = Program(self.addCleanup, [*command, "--state-dir", state], self.directory / "log")
+                wait_until(door.exists, lambda gateway=gateway: gateway.log)
+                door.chmod(0o620)
+                answer = curl("--unix-socket", str(door), "--data-binary", "m v=1", "http://a.onion/write?db=x")
+                self.assertTrue(answer.startswith("HTTP/1.1 204"), answer)
+                gateway.stop()
+                self.assertEqual((True, 0o620), (door.is_socket(), door.stat().st_mode & 0o777))
+
     def test_the_status_page(self) -> None:
         """The status page may be a socket of systemd's; one that other machines reach is refused, before it is read."""
         for where, begins in (("127.0.0.1", True), ("0.0.0.0", False)):

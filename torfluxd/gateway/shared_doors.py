@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from torfluxd.errors import ListenError, SettingsError
 
-__all__ = ["BACKLOG", "Kind", "SharedDoor", "check_shareable", "open_onion_door", "open_shared_door"]
+__all__ = ["BACKLOG", "Kind", "SharedDoor", "check_shareable", "is_of_systemd", "open_onion_door", "open_shared_door"]
 
 BACKLOG = 1024
 """How many connections wait at a socket for a worker; the kernel holds fewer where `net.core.somaxconn` is less. A
@@ -85,6 +85,14 @@ def open_onion_door(paths: Sequence[Path], mode: int, *, knows_circuits: bool) -
     return SharedDoor("the onion service", kind, sockets, tuple(paths))
 
 
+def is_of_systemd(text: str) -> bool:
+    """Whether an endpoint is a socket that systemd gives us.
+
+    Twisted would make such a unix socket open to everybody, and remove its file at the end (see `acceptor`).
+    """
+    return text.startswith("systemd:")
+
+
 def check_shareable(text: str) -> None:
     """See that several processes can serve an endpoint, without opening it.
 
@@ -95,7 +103,7 @@ def check_shareable(text: str) -> None:
 
 
 def open_shared_door(text: str, workers: int) -> SharedDoor:
-    """Open what `--listen` names.
+    """Open what `--listen` names. A socket of systemd's listens already.
 
     :raises ListenError: it cannot be opened; nothing stays open.
     :raises SettingsError: it is no endpoint, or of a kind that several processes cannot serve.
@@ -114,7 +122,9 @@ def open_shared_door(text: str, workers: int) -> SharedDoor:
     if isinstance(asked, _Unix):
         path = Path(asked.path)
         return SharedDoor(text, Kind.OPEN, _all_or_none(text, [lambda: _unix(path, asked.mode)]), (path,))
-    return SharedDoor(text, Kind.OPEN, _all_or_none(text, [lambda: socket.socket(fileno=os.dup(asked.descriptor))]))
+    given = socket.socket(fileno=asked.descriptor)
+    given.setblocking(False)
+    return SharedDoor(text, Kind.OPEN, (given,))
 
 
 @frozen

@@ -11,12 +11,19 @@ from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 
 from torfluxd.delivery.schema import SPOOL_FILE
+from torfluxd.gateway.acceptor import Acceptor, AcceptorReactor
 from torfluxd.gateway.crew import Crew, CrewReactor
 from torfluxd.gateway.doors import Door, server_endpoint
 from torfluxd.gateway.homes import HOMES_FILE, Homes
 from torfluxd.gateway.orphans import find_orphans
 from torfluxd.gateway.serving import Serving
-from torfluxd.gateway.shared_doors import SharedDoor, check_shareable, open_onion_door, open_shared_door
+from torfluxd.gateway.shared_doors import (
+    SharedDoor,
+    check_shareable,
+    is_of_systemd,
+    open_onion_door,
+    open_shared_door,
+)
 from torfluxd.gateway.site import SiteReactor
 from torfluxd.influx.credential import Credential
 from torfluxd.ops.figures import Figures
@@ -26,7 +33,7 @@ from torfluxd.state import StateDirectory
 __all__ = ["CrewedStaff", "SoleStaff", "Staff", "StaffReactor", "onion_sockets"]
 
 
-class StaffReactor(SiteReactor, CrewReactor):
+class StaffReactor(SiteReactor, CrewReactor, AcceptorReactor):
     """The kind of reactor that answering strangers needs."""
 
 
@@ -124,6 +131,8 @@ class SoleStaff:
         self._settings = settings
         self._state = state
         self._doors: list[Door] = []
+        self._given: list[SharedDoor] = []
+        self._acceptors: list[Acceptor] = []
         self._ports: list[IListeningPort] = []
 
     def prepare(self) -> Sequence[str]:
@@ -131,8 +140,16 @@ class SoleStaff:
         warnings = self.serving.load_credential()
         self._doors = [self._onion_door(socket) for socket in onion_sockets(self._settings, self._state.path)]
         for text in self._settings.listen:
-            self._doors.append(Door(text, server_endpoint(self._reactor, text), self.serving.front))
+            if is_of_systemd(text):
+                self._accept_at(open_shared_door(text, 1))
+            else:
+                self._doors.append(Door(text, server_endpoint(self._reactor, text), self.serving.front))
         return warnings
+
+    def _accept_at(self, door: SharedDoor) -> None:
+        """Serve at a socket that systemd gave us: it is systemd's, before and after."""
+        self._given.append(door)
+        self._acceptors += [Acceptor(self._reactor, one, self.serving.front) for one in door.sockets]
 
     def _onion_door(self, socket: Path) -> Door:
         factory = self.serving.onion_factory(knows_circuits=self._settings.launches_tor)
@@ -145,6 +162,8 @@ class SoleStaff:
         await self.serving.adopt(find_orphans(self._state.path, 1))
         for door in self._doors:
             self._ports.append(await door.open())
+        for acceptor in self._acceptors:
+            acceptor.accept()
 
     async def look(self) -> tuple[Figures, Sequence[str]]:
         """As :meth:`Staff.look`."""
@@ -174,6 +193,8 @@ class SoleStaff:
 
     async def drain(self) -> None:
         """As :meth:`Staff.drain`."""
+        for acceptor in self._acceptors:
+            acceptor.accept(False)
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         await self.serving.drain()
@@ -183,6 +204,8 @@ class SoleStaff:
         await self.serving.close()
         for door in self._doors:
             door.remove()
+        for given in self._given:
+            given.close()
 
 
 class CrewedStaff:
