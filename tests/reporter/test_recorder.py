@@ -369,6 +369,40 @@ class ThreadsTests(RecorderCase):
         self.assertEqual({commit.outcome for each in commits.values() for commit in each}, {True})
         self.assertEqual(self.recorder.counts, RecorderCounts(recorded=threads * points))
 
+    def test_sealed_meanwhile(self) -> None:
+        """When lines are taken in the very moment in which one is added, it is in them, or in the next ones."""
+        recorder = self.recorder
+        taken: list[Taken] = []
+
+        class Lines(list[str]):
+            """Lines of a group that is sealed before or after one is added."""
+
+            def __init__(self, lines: list[str], before: bool) -> None:
+                super().__init__(lines)
+                self.before = before
+
+            def append(self, line: str) -> None:
+                """Add a line."""
+                if self.before:
+                    taken.extend(recorder.take())
+                    super().append(line)
+                else:
+                    super().append(line)
+                    taken.extend(recorder.take())
+
+        for _ in range(3):
+            recorder.record("m", {"f": 0})
+        recorder.take()
+        for number, before in enumerate((True, False, True, False)):
+            recorder.record("m", {"f": 10 + number})
+            recorder._group.lines = Lines(recorder._group.lines, before)
+            commit = recorder.record("m", {"f": 20 + number})
+            taken += recorder.take()
+            found = {each.commit: each.batch.lines for each in taken[-2:]}
+            self.assertIn(b"f=%di" % (20 + number), found[commit])
+        lines = Counter(line.split(b" ")[1] for each in taken for line in each.batch.lines.split(b"\n"))
+        self.assertEqual(lines, Counter(b"f=%di" % number for number in (10, 11, 12, 13, 20, 21, 22, 23)))
+
     def test_a_signal_handler(self) -> None:
         """A handler of a signal may record, also when it interrupts a recording in the same thread."""
         recorder = self.recorder

@@ -91,6 +91,30 @@ class CoarseTimesTests(SynchronousTestCase):
         self.assertEqual(len(set(found)), room)
         self.assertIn(times.now(), set(found))
 
+    def test_quick_and_slow(self) -> None:
+        """Times that are had without a lock are of the same kind, and there are some as long as the minute lasts."""
+        now = [NOON]
+        times = self.times(lambda: now[0])
+        self.assertRaises(IndexError, times.quick_now)
+        found = [times.now(), *(times.quick_now() for _ in range(200)), times.now()]
+        self.assertEqual(len(set(found)), 202)
+        now[0] += MINUTE
+        self.assertRaises(IndexError, times.quick_now)
+
+    def test_interrupted(self) -> None:
+        """Who interrupts the dealing of times, in the same thread, gets one of the same minute."""
+        found: list[int] = []
+
+        def chance() -> float:
+            if not found:
+                found.append(0)
+                found.append(times.now())
+            return 0.5
+
+        times = CoarseTimes(MINUTE, lambda: NOON, chance, KEY)
+        found.append(times.now())
+        self.assertEqual({time // MINUTE for time in found[1:]}, {NOON // MINUTE})
+
     def test_the_order_is_not_told(self) -> None:
         """Later points have no later times: half of the pairs stand one way, and half the other."""
         for _ in range(3):

@@ -20,9 +20,9 @@ QuickWriter = Callable[[Mapping[str, Any], int], str | None]
 
 QuickField = tuple[str, str, type[Any], float]
 """The key of a field, what stands before its value, the exact type of that, and below which bound it is: the absolute
-value of a number, the length of a string."""
+value of a number, the length of a string. The bound of an integer is one, which compares faster."""
 
-INTEGER: Final = (int, float(MAX_INTEGER + 1))
+INTEGER: Final = (int, MAX_INTEGER + 1)
 NUMBER: Final = (float, inf)
 TRUTH: Final = (bool, inf)
 """The type and the bound of what can be written. The smallest integer has its line from elsewhere."""
@@ -57,12 +57,13 @@ def quick_writer(series: str, fields: Sequence[QuickField], max_bytes: int) -> Q
 
 
 def _one(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
-    ((key, _, kind, bound),) = fields
+    ((key, _, kind, high),) = fields
     before, after = pieces
+    low = -high
 
     def write(values: Mapping[str, Any], time_ns: int) -> str | None:
         value = values[key]
-        if type(value) is kind and -bound < value < bound:
+        if type(value) is kind and low < value < high:
             return f"{before}{value!r}{after}{time_ns}"
         return None
 
@@ -70,12 +71,13 @@ def _one(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
 
 
 def _two(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
-    (key_a, _, kind_a, bound_a), (key_b, _, kind_b, bound_b) = fields
+    (key_a, _, kind_a, high_a), (key_b, _, kind_b, high_b) = fields
     before, after_a, after_b = pieces
+    low_a, low_b = -high_a, -high_b
 
     def write(values: Mapping[str, Any], time_ns: int) -> str | None:
         a, b = values[key_a], values[key_b]
-        if type(a) is kind_a and type(b) is kind_b and -bound_a < a < bound_a and -bound_b < b < bound_b:
+        if type(a) is kind_a and type(b) is kind_b and low_a < a < high_a and low_b < b < high_b:
             return f"{before}{a!r}{after_a}{b!r}{after_b}{time_ns}"
         return None
 
@@ -83,14 +85,15 @@ def _two(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
 
 
 def _three(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
-    (key_a, _, kind_a, bound_a), (key_b, _, kind_b, bound_b), (key_c, _, kind_c, bound_c) = fields
+    (key_a, _, kind_a, high_a), (key_b, _, kind_b, high_b), (key_c, _, kind_c, high_c) = fields
     before, after_a, after_b, after_c = pieces
+    low_a, low_b, low_c = -high_a, -high_b, -high_c
 
     def write(values: Mapping[str, Any], time_ns: int) -> str | None:
         a, b, c = values[key_a], values[key_b], values[key_c]
         if not (type(a) is kind_a and type(b) is kind_b and type(c) is kind_c):
             return None
-        if -bound_a < a < bound_a and -bound_b < b < bound_b and -bound_c < c < bound_c:
+        if low_a < a < high_a and low_b < b < high_b and low_c < c < high_c:
             return f"{before}{a!r}{after_a}{b!r}{after_b}{c!r}{after_c}{time_ns}"
         return None
 
@@ -116,25 +119,33 @@ def _many(fields: Sequence[QuickField], pieces: Sequence[str]) -> QuickWriter:
 def _mixed(series: str, fields: Sequence[QuickField]) -> QuickWriter:
     """With strings or booleans among them."""
     before = f"{series} "
+    rest = [
+        (key, f",{prefix}" if place else prefix, kind, -high, high, "i" if kind is int else "")
+        for place, (key, prefix, kind, high) in enumerate(fields)
+    ]
 
     def write(values: Mapping[str, Any], time_ns: int) -> str | None:
-        texts = []
-        for key, prefix, kind, bound in fields:
+        line = before
+        for key, prefix, kind, low, high, after in rest:
             value = values[key]
             if type(value) is not kind:
                 return None
             if kind is str:
-                if '"' in value or "\\" in value or len(value) >= bound:
+                if (
+                    '"' in value
+                    or "\\" in value
+                    or len(value) >= high
+                    or not value.isascii()
+                    or not value.isprintable()
+                ):
                     return None
-                if not (value.isascii() and value.isprintable()):
-                    return None
-                texts.append(f'{prefix}"{value}"')
+                line += f'{prefix}"{value}"'
             elif kind is bool:
-                texts.append(f"{prefix}true" if value else f"{prefix}false")
-            elif -bound < value < bound:
-                texts.append(f"{prefix}{value!r}i" if kind is int else f"{prefix}{value!r}")
+                line += f"{prefix}true" if value else f"{prefix}false"
+            elif low < value < high:
+                line += f"{prefix}{value!r}{after}"
             else:
                 return None
-        return f"{before}{','.join(texts)} {time_ns}"
+        return f"{line} {time_ns}"
 
     return write

@@ -59,7 +59,7 @@ _log = Logger()
 class Taken:
     """Lines to be put on disk.
 
-    :ivar batch: the lines, at most `GROUP_BYTES`.
+    :ivar batch: the lines, at most `GROUP_BYTES`; hardly more when many threads record at once.
     :ivar commit: to be resolved when that is done, or has failed. Until then they count as held in memory.
     """
 
@@ -83,22 +83,24 @@ class RecorderCounts:
 
 @define(eq=False)
 class _Group:
-    """Lines that are not sealed yet.
+    """Lines that go to disk together.
 
-    :ivar room_bytes: for how much there still is room. For none as long as nothing is in it.
+    :ivar room_bytes: for how much there still is room. For none as long as nobody was called to take it.
+    :ivar sealed_points: how many lines were in it when it was sealed. What came later is not in it.
     """
 
     destination: Destination
     commit: Commit
-    lines: list[str] = field(factory=list)
     room_bytes: int = 0
+    lines: list[str] = field(factory=list)
+    sealed_points: int | None = None
 
 
 class Recorder:
     """Makes lines of points, and holds them until they are taken to the disk.
 
-    All but :meth:`take` and the setter of :attr:`allowed` may be called from any thread, also from one that was
-    interrupted in the middle of it, as by a signal handler.
+    All but :meth:`take` and the setter of :attr:`allowed` may be called from any thread, and :meth:`record` also from
+    one that was interrupted in the middle of it, as by a signal handler.
 
     :param rules: what points may tell.
     :param now_ns: the wall clock: nanoseconds since 1970.
@@ -137,7 +139,7 @@ class Recorder:
         self._busy = False
         rules = self._rules
         self._times = rules.times(self._now_ns, self._chance)
-        self._now = self._times.now
+        self._quick_now = self._times.quick_now
         disclosure = Disclosure(rules.schema, rules.declared_tags, self._stays)
         self._forms = Forms(disclosure, self._times, self._chance, rules.key, self._stays)
         self._quick = self._forms.quick
@@ -149,7 +151,7 @@ class Recorder:
 
     def _hold_nothing(self) -> None:
         self._forms.forget()
-        self._group = self._new_group(self._destination)
+        self._group = self._new_group(self._destination)  # where recorded points go
         self._others: dict[Destination, _Group] = {}
         self._others_bytes = 0
         self._sealed: deque[Taken] = deque()
@@ -159,8 +161,8 @@ class Recorder:
         self._is_awake = self._is_hurried = False
         self._aside: deque[tuple[Point, Commit]] = deque()
 
-    def _new_group(self, destination: Destination) -> _Group:
-        return _Group(destination, Commit(self._committed))
+    def _new_group(self, destination: Destination, room_bytes: int = 0) -> _Group:
+        return _Group(destination, Commit(self._committed), room_bytes)
 
     def record(
         self,
@@ -179,22 +181,25 @@ class Recorder:
         :raises PointError: this point could never be written, wherever and whenever: a mistake in the program.
         :raises TypeError: `fields` or `tags` is no mapping: the same.
         """
-        # Every recording comes along here: measure what you change.
+        # Every recording comes along here: measure what you change. It takes no lock, which would cost a tenth. Other
+        # threads, and signal handlers, come in at any place; what is in a group is there before the group is changed.
+        group = line = None
         try:
             write, given = self._quick[(measurement, *tags.items(), *fields) if tags else (measurement, *fields)]
-        except (KeyError, TypeError, AttributeError):
-            pass  # and nothing else is done in here: the error holds values, and no other is to lead to it
-        else:
             if time_ns is None or _is_sure_time(time_ns):
-                with self._lock:
-                    line = write(fields, self._now() if time_ns is None else given(time_ns))
-                    group = self._group
-                    if line is not None and (room := group.room_bytes - len(line) - 1) >= 0:
-                        group.room_bytes = room
-                        # A signal handler comes after a call, if at all, and may record, too: none comes between these.
-                        commit = group.commit
-                        group.lines.append(line)
-                        return commit
+                line = write(fields, self._quick_now() if time_ns is None else given(time_ns))
+                group = self._group
+                if line is not None and (room := group.room_bytes - len(line) - 1) >= 0:
+                    group.room_bytes = room
+                    group.lines.append(line)
+                    if group is self._group:
+                        return group.commit
+                else:
+                    group = None
+        except (KeyError, TypeError, AttributeError, IndexError):
+            pass  # and nothing else is done in here: the error holds values, and no other is to lead to it
+        if group is not None and line is not None and self._is_in(group, line):
+            return group.commit
         return self._record_otherwise(measurement, fields, tags, time_ns)
 
     def record_lines(self, lines: bytes, destination: Destination | None = None) -> Commit:
@@ -231,10 +236,7 @@ class Recorder:
         """
         with self._alone():
             self._record_aside()
-            for group in (self._group, *self._others.values()):
-                self._seal(group)
-            self._others_bytes = 0
-            self._others.clear()
+            self._seal_all()
             taken = list(self._sealed)
             self._sealed.clear()
             given_up, self._given_up = self._given_up, []
@@ -271,8 +273,7 @@ class Recorder:
             self._allowed = allowed
             if allowed:
                 return
-            for group in (self._group, *self._others.values()):
-                self._seal(group)
+            self._seal_all()
             while self._sealed:
                 self._drop(self._sealed.popleft())
             given_up = [*self._given_up, *(commit for _, commit in self._aside)]
@@ -310,7 +311,7 @@ class Recorder:
                         self._withheld_points += 1
                         commit = self._withheld
                     else:
-                        commit = self._add(self._group, line)
+                        commit = self._add(line)
                 finally:
                     self._busy = False
         self._call_due()
@@ -348,14 +349,30 @@ class Recorder:
                 self._withheld_points += 1
                 self._given_up.append(commit)
             else:
-                self._add(self._group, line).when_resolved(commit.resolve)
+                self._add(line).when_resolved(commit.resolve)
 
-    def _add(self, group: _Group, line: str) -> Commit:
-        """Add a line to a group. Under the lock."""
+    def _add(self, line: str) -> Commit:
+        """Add a line to those that were recorded here. Under the lock."""
         size = len(line.encode("utf-8")) + 1
+        group = self._group
         if group.room_bytes < size:
+            self._group = self._new_group(self._destination, GROUP_BYTES)
             self._seal(group)
-            group.room_bytes = GROUP_BYTES
+            group = self._group
+        return self._add_to(group, line, size)
+
+    def _add_given(self, line: str, destination: Destination) -> Commit:
+        if destination == self._destination:
+            return self._add(line)
+        size = len(line.encode("utf-8")) + 1
+        if self._others_bytes + size > GROUP_BYTES:
+            # All others together are as large as one: nobody fills the memory by making destinations up.
+            self._seal_others()
+        group = self._others.setdefault(destination, self._new_group(destination))
+        self._others_bytes += size
+        return self._add_to(group, line, size)
+
+    def _add_to(self, group: _Group, line: str, size: int) -> Commit:
         group.room_bytes -= size
         group.lines.append(line)
         if not self._is_awake:
@@ -363,32 +380,33 @@ class Recorder:
             self._due.append(self._wake)
         return group.commit
 
-    def _add_given(self, line: str, destination: Destination) -> Commit:
-        if destination == self._destination:
-            return self._add(self._group, line)
-        size = len(line.encode("utf-8")) + 1
-        if self._others_bytes + size > GROUP_BYTES:
-            # All others together are as large as one: nobody fills the memory by making destinations up.
-            for group in self._others.values():
-                self._seal(group)
-            self._others.clear()
-            self._others_bytes = 0
-        group = self._others.setdefault(destination, self._new_group(destination))
-        self._others_bytes += size
-        return self._add(group, line)
+    def _is_in(self, group: _Group, line: str) -> bool:
+        """Whether a line that was added to a group just when that was sealed is still in it."""
+        with self._lock:
+            return any(each is line for each in group.lines[: group.sealed_points])
+
+    def _seal_all(self) -> None:
+        group, self._group = self._group, self._new_group(self._destination)
+        self._seal(group)
+        self._seal_others()
+
+    def _seal_others(self) -> None:
+        others, self._others = self._others, {}
+        self._others_bytes = 0
+        for group in others.values():
+            self._seal(group)
 
     def _seal(self, group: _Group) -> None:
-        """Make a batch of a group, and begin it anew. Under the lock."""
-        group.room_bytes = 0  # for nobody who interrupts this
-        if not group.lines:
+        """Make a batch of a group into which nobody puts any more lines. Under the lock."""
+        points = group.sealed_points = len(group.lines)
+        if not points:
             return
-        lines = "\n".join(group.lines).encode("utf-8")
-        taken = Taken(Batch(group.destination, lines, len(group.lines)), group.commit)
+        lines = "\n".join(group.lines[:points]).encode("utf-8")
+        taken = Taken(Batch(group.destination, lines, points), group.commit)
         self._sealed.append(taken)
         self._sizes[taken.commit] = len(lines)
         self._held_bytes += len(lines)
-        self._recorded += len(group.lines)
-        group.lines, group.commit = [], Commit(self._committed)
+        self._recorded += points
         while self._held_bytes > self._limit_bytes and self._sealed:
             self._drop(self._sealed.popleft())
         if self._held_bytes > self._limit_bytes // 2 and not self._is_hurried:

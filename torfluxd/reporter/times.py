@@ -96,6 +96,13 @@ class ExactTimes:
         """A time for a point that is recorded now; as :func:`unique_stamps`."""
         return self._stamp(None)
 
+    def quick_now(self) -> int:
+        """None: ask :meth:`now`.
+
+        :raises IndexError: always.
+        """
+        raise IndexError("exact times need a lock")
+
     def of_series(self, series: bytes) -> Given:
         """The times of points whose time was given: those."""
         return _as_given
@@ -134,24 +141,35 @@ class CoarseTimes:
         self._secret = b""
         self._starts = self._places = self._steps = 0
 
+    def quick_now(self) -> int:
+        """A time for a point that is recorded now. It needs no lock, and may be interrupted anywhere.
+
+        :raises IndexError: there is none yet, ask :meth:`now`.
+        """
+        # Every recording comes along here: measure what you change.
+        if self._from <= self._now_ns() < self._until:
+            return self._dealt.pop()
+        raise IndexError("another granularity has begun")
+
     def now(self) -> int:
-        """A time for a point that is recorded now.
+        """The same, under a lock.
 
         Who interrupts this in the same thread, as a signal handler may, gets one that is just random.
         """
-        # Every recording comes along here: measure what you change.
         now = self._now_ns()
-        if not self._dealt or not self._from <= now < self._until:
-            if self._is_dealing:
-                return now - now % self._granularity_ns + secrets.randbelow(self._granularity_ns)
-            self._is_dealing = True
-            try:
-                if not self._from <= now < self._until:
-                    self._begin(now)
-                self._deal()
-            finally:
-                self._is_dealing = False
-        return self._dealt.pop()
+        if self._is_dealing:
+            return now - now % self._granularity_ns + secrets.randbelow(self._granularity_ns)
+        self._is_dealing = True
+        try:
+            if not self._from <= now < self._until:
+                self._begin(now)
+            while True:
+                try:
+                    return self._dealt.pop()
+                except IndexError:
+                    self._deal()
+        finally:
+            self._is_dealing = False
 
     def of_series(self, series: bytes) -> Given:
         """The coarse times of points whose time was given. It is always the same for the same time: so fields of one
