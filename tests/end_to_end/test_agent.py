@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -36,6 +37,7 @@ from tests.end_to_end.programs import (
 from tests.end_to_end.telegraf import Telegraf
 from tests.influxd import Influxd
 from tests.private_network import private_network
+from tests.readme import EXAMPLE_ADDRESS, the_block
 
 POINTS = 20
 """How many points each client writes. Each has a number of its own as its value: so it can be seen whether one is
@@ -303,6 +305,25 @@ class TroubleTests(AgentCase):
 
         wait_until(lambda: total() >= 30, lambda: f"{total()} of 30 have arrived:\n{self.agent.log}", ARRIVAL_SECONDS)
         self.assertEqual(total(), 30)
+
+    def test_readme(self) -> None:
+        """The commands of the README do what it says, but for the onion address, the port and the tor of a test."""
+        commands = the_block("sh", "torfluxd agent").replace("\\\n", " ").splitlines()
+        _, agent, client = (shlex.split(command) for command in commands)
+        self.assertEqual((agent[:2], client[0]), (["torfluxd", "agent"], "curl"))
+        options = [self.gateway.hostname if option == EXAMPLE_ADDRESS else option for option in agent[2:]]
+        options[options.index("udp")] = f"udp:{free_port()}"
+        self.agent.stop()
+        self.start_agent(*options, port=self.agent.port)
+        self.bring_tor()
+        curl(*(word.replace("127.0.0.1:8086", f"127.0.0.1:{self.agent.port}") for word in client[1:]))
+
+        def stored() -> list[object]:
+            series = self.influxd.query("SELECT seconds FROM \"backup\" WHERE version = '2.1'", "telemetry")
+            return [row[1] for row in series[0]["values"]] if series else []
+
+        wait_until(lambda: bool(stored()), lambda: f"nothing has arrived:\n{self.agent.log}", ARRIVAL_SECONDS)
+        self.assertEqual(stored(), [12.8])
 
     def test_a_page(self) -> None:
         """What a browser would send for a page is refused, and nothing of it is stored."""

@@ -66,6 +66,10 @@ class SettingsTests(AgentCase):
         self.assertEqual(settings.tor, TorChoice(socks="unix:/run/tor/socks"))
         self.assertEqual(settings_of(tor="launch", tor_binary="/t", client_key="k").client_key, Path("k"))
         self.assertEqual(settings.hosts[:2], ("a", "fd00::1"))
+        remote = settings_of(
+            listen=["tcp:1:interface=192.168.1.2", "tcp:2:interface=0.0.0.0"], listen_allow_remote="yes"
+        )
+        self.assertEqual(remote.hosts, ("192.168.1.2",))
 
     def test_url(self) -> None:
         """The gateway is an address, or a URL with it."""

@@ -22,6 +22,9 @@ AGENT_FORM = Form({"agent": AGENT_OPTIONS}, "torfluxd agent")
 """What a configuration file of the agent may hold."""
 
 
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  # nobody is known by these
+
+
 @frozen(kw_only=True)
 class AgentSettings:
     """The agent's settings, each as its option reads it; see :data:`~torfluxd.settings.agent_options.AGENT_OPTIONS`.
@@ -58,7 +61,7 @@ class AgentSettings:
     def hosts(self) -> tuple[str, ...]:
         """The names and addresses by which clients may know the agent, beside those of loopback."""
         interfaces = [interface_of(endpoint) for endpoint in self.listen]
-        return (*self.allow_host, *(each for each in interfaces if each))
+        return (*self.allow_host, *(each for each in interfaces if each and each not in _ALL_ADDRESSES))
 
 
 def gather_agent(
