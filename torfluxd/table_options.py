@@ -107,7 +107,7 @@ def _appending(option: Option) -> Callable[[TableOptions, str], None]:
     def append(self: TableOptions, text: str) -> None:
         self.repeated[option.name].append(text)
 
-    append.__doc__ = option.help
+    append.__doc__ = _described(option)
     return append
 
 

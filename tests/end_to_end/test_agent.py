@@ -191,7 +191,9 @@ class StockClientTests(AgentCase):
                 api.write("telemetry", record=self.line())
 
     def write_v3(self) -> None:
-        """`influxdb3-python`, at the path of 3.x, and at that of 2.x."""
+        """`influxdb3-python`, as it comes, and told to use the path of 3.x, and that of 2.x."""
+        with InfluxDBClient3(host=self.agent.url, token="anything", database="telemetry") as client:
+            client.write([self.line() for _ in range(POINTS // 2)])
         for v2 in (False, True):
             options = WriteOptions(write_type=WriteType.synchronous, use_v2_api=v2)
             with InfluxDBClient3(
