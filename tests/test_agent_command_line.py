@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
 
-from tests.test_command_line import BIN, CommandCase
+from tests.test_command_line import BIN, DEADLINE_SECONDS, CommandCase
+from torfluxd.errors import StateDirectoryError
 from torfluxd.state import StateDirectory
 
 ONION = "j54s5euecfxlr2s6vxzqmomihehaydeajmthfexaq7zbfkrwokukvdqd.onion"
@@ -105,6 +111,51 @@ class RefusedTests(AgentCommandCase):
         ended = self.run_command([sys.executable, "-c", program])
         self.assertNotEqual(0, ended.returncode)
         self.assertIn("pip install 'torfluxd[agent]'", ended.stderr)
+
+
+class DaemonTests(AgentCommandCase):
+    """`twistd torfluxd-agent`, which forks."""
+
+    def test_it_runs_until_it_is_told_to_end(self) -> None:
+        """It goes on after the command has ended, keeps points on the disk, and ends on SIGTERM."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        pid_file = self.directory / "twistd.pid"
+        self.addCleanup(self.end, pid_file)
+        listen = f"tcp:{port}:interface=127.0.0.1"
+        command = [str(BIN / "twistd"), "torfluxd-agent", "--onion", ONION, "--state-dir", str(self.state)]
+        started = self.run_command([*command, "--listen", listen, "--tor", "socks:tcp:127.0.0.1:1"])
+        self.assertEqual(0, started.returncode, started.stderr)
+        self.wait_until(lambda: "serving on" in self.log)
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/write?db=d", b"m v=1", method="POST")
+        with urllib.request.urlopen(request, timeout=DEADLINE_SECONDS) as answer:
+            self.assertEqual(204, answer.status)
+        pid = int(pid_file.read_text())
+        error = self.assertRaises(StateDirectoryError, StateDirectory.claim, self.state)
+        self.assertIn(f"in use by process {pid}", str(error))
+        os.kill(pid, signal.SIGTERM)
+        self.wait_until(lambda: not pid_file.exists())
+        self.assertIn("Points that could not be reported before the reporter stopped: 1.", self.log)
+        self.assertNotIn("Traceback", self.log)
+        StateDirectory.claim(self.state).release()
+
+    @property
+    def log(self) -> str:
+        """What it says when nobody is there."""
+        log = self.directory / "twistd.log"
+        return log.read_text() if log.exists() else ""
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what another process does."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, self.log)
+            time.sleep(0.05)
+
+    def end(self, pid_file: Path) -> None:
+        """End it, should it run."""
+        if pid_file.exists():
+            os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
 
 class QuestionTests(AgentCommandCase):
