@@ -38,6 +38,10 @@ from tests.end_to_end.telegraf import Telegraf
 from tests.influxd import Influxd
 from tests.private_network import private_network
 from tests.readme import EXAMPLE_ADDRESS, the_block
+from torfluxd.onion.client_key import auth_line
+from torfluxd.onion.client_keyfile import new_client_key_file
+from torfluxd.onion.key import OnionKey
+from torfluxd.onion.keyfile import write_key_file
 
 POINTS = 20
 """How many points each client writes. Each has a number of its own as its value: so it can be seen whether one is
@@ -69,7 +73,13 @@ class AgentCase(SynchronousTestCase):
         cls.addClassCleanup(cls.influxd.close)
         cls.influxd.start()
         cls.influxd.create_database("telemetry")
-        cls.gateway = start_gateway(cls.addClassCleanup, directory / "state", cls.influxd.url)
+        options = cls.gateway_options(directory)
+        cls.gateway = start_gateway(cls.addClassCleanup, directory / "state", cls.influxd.url, *options)
+
+    @classmethod
+    def gateway_options(cls, directory: Path) -> tuple[str, ...]:
+        """What is special about the gateway."""
+        return ()
 
     def setUp(self) -> None:
         """Start an agent, whose tor is not there yet."""
@@ -335,6 +345,32 @@ class TroubleTests(AgentCase):
             self.addCleanup(connection.close)
             connection.request("POST", "/write?db=telemetry", b"page v=1i 5", headers)
             self.assertEqual(connection.getresponse().status, 403)
+
+
+class PrivateGatewayTests(AgentCase):
+    """A gateway that only its clients can reach."""
+
+    key_file: ClassVar[Path]
+
+    @classmethod
+    def gateway_options(cls, directory: Path) -> tuple[str, ...]:
+        """Let one client in."""
+        key = OnionKey.generate()
+        write_key_file(directory / "onion.key", key)
+        cls.key_file = directory / "app.auth_private"
+        client = new_client_key_file(cls.key_file, key.address)
+        clients = directory / "clients"
+        clients.mkdir()
+        (clients / "app.auth").write_text(auth_line(client.public))
+        return ("--onion-key", str(directory / "onion.key"), "--authorized-clients", str(clients))
+
+    def test_let_in(self) -> None:
+        """With the key that its owner lets in, the agent reports to a private gateway."""
+        self.agent.stop()
+        own_tor = ("--tor-binary", str(private_network().tor_binary), "--client-key", str(self.key_file))
+        self.start_agent(*own_tor, port=self.agent.port, tor="launch")
+        Telegraf(self.agent.port).write(self.line("private").encode())
+        self.assert_all_arrive("private")
 
 
 def go_program(directory: Path) -> Path:
