@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.installation.units import UNITS
 from tests.readme import CHECKOUT
 
-__all__ = ["Machine"]
+__all__ = ["CERTIFICATES", "MIRROR", "SUITE", "Machine", "run"]
 
 PACKAGES = ("systemd", "systemd-sysv", "dbus", "tor", "influxdb", "python3-venv", "curl", "procps", "ca-certificates")
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
@@ -56,7 +56,7 @@ class Machine:
         self.root = Path(tempfile.mkdtemp(prefix="booted-", dir="/var/tmp")) / "root"
         cleanup(shutil.rmtree, self.root.parent)
         include = f"--include={','.join(PACKAGES)}"
-        _run("debootstrap", "--variant=minbase", include, SUITE, str(self.root), MIRROR)
+        run("debootstrap", "--variant=minbase", include, SUITE, str(self.root), MIRROR)
         self._install_torfluxd()
         self._install_units()
 
@@ -75,7 +75,7 @@ class Machine:
         wanted.mkdir(exist_ok=True)
         (wanted / "steps.service").symlink_to("/etc/systemd/system/steps.service")
         boot = ("systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit", "--private-network")
-        _run(*boot, "--console=pipe", "--boot", seconds=BOOT_SECONDS, may_fail=True)
+        run(*boot, "--console=pipe", "--boot", seconds=BOOT_SECONDS, may_fail=True)
 
     def said(self, step: str) -> str:
         """What a step said, without the last end of line."""
@@ -96,22 +96,22 @@ class Machine:
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
         if CERTIFICATES.exists():  # this machine's: somebody may stand between it and the package index
             shutil.copy(CERTIFICATES, self.root / CERTIFICATES.relative_to("/"))
-        _run("chroot", str(self.root), "python3", "-m", "venv", "/opt/torfluxd")
+        run("chroot", str(self.root), "python3", "-m", "venv", "/opt/torfluxd")
         pip = ("/opt/torfluxd/bin/pip", "install", "--quiet", "/root/checkout[gateway]")
-        _run("chroot", str(self.root), *pip)
+        run("chroot", str(self.root), *pip)
 
     def _install_units(self) -> None:
         """As docs/operations.rst says."""
         installed, system = self.root / "opt/torfluxd", self.root / "etc/systemd/system"
         for unit in (installed / "lib/systemd/system").iterdir():
             shutil.copy(unit, system)
-        _run("chroot", str(self.root), "systemd-sysusers", "/opt/torfluxd/lib/sysusers.d/torfluxd.conf")
+        run("chroot", str(self.root), "systemd-sysusers", "/opt/torfluxd/lib/sysusers.d/torfluxd.conf")
         (system / "influxdb.service.d").mkdir()
         shutil.copy(UNITS / "drop-ins/influxdb-socket.conf", system / "influxdb.service.d")
 
 
-def _run(*command: str, seconds: float = BUILD_SECONDS, may_fail: bool = False) -> None:
-    """Run a command to its end, and say what it said if it fails."""
+def run(*command: str, seconds: float = BUILD_SECONDS, may_fail: bool = False) -> str:
+    """Run a command to its end; what it said, which is told if it fails."""
     ended = subprocess.run(
         ["setpriv", "--pdeathsig", "KILL", *command],
         stdin=subprocess.DEVNULL,
@@ -124,3 +124,4 @@ def _run(*command: str, seconds: float = BUILD_SECONDS, may_fail: bool = False) 
     )
     if ended.returncode and not may_fail:
         raise AssertionError(f"{command} ended with {ended.returncode}:\n{ended.stdout[-4000:]}")
+    return ended.stdout
