@@ -62,6 +62,23 @@ STEPS = (
         "systemctl restart torfluxd; wait; cat /root/door",
     ),
     (
+        "workers",
+        "printf '[Service]\\nEnvironment=TORFLUXD_WORKERS=2\\n' >/etc/systemd/system/torfluxd.service.d/workers.conf\n"
+        "systemctl daemon-reload; systemctl restart torfluxd; systemctl is-active torfluxd\n"
+        "for socket in onion onion-2; do\n"
+        f"    runuser -u debian-tor -- {WRITE} 'm f=3' --unix-socket /run/torfluxd/$socket.sock '{DATABASE}'\n"
+        "done | grep HTTP",
+    ),
+    (
+        "agent",
+        "install -d /etc/torfluxd\n"
+        'printf \'[agent]\\nonion = "%s"\\nlisten = ["tcp:8096:interface=127.0.0.1"]\\n\''
+        " $(cat /var/lib/torfluxd/hostname) >/etc/torfluxd/agent.toml\n"
+        "systemctl start torfluxd-agent; systemctl is-active torfluxd-agent\n"
+        f"{WRITE} 'm f=4' 'http://127.0.0.1:8096/write?db=telemetry' | grep HTTP\n"
+        "systemctl stop torfluxd-agent; systemctl show torfluxd-agent --property Result --value",
+    ),
+    (
         "stop",
         "systemctl stop torfluxd.socket torfluxd-admin.socket\n"
         "before=$(date +%s); systemctl stop torfluxd; echo $(($(date +%s) - before))\n"
@@ -128,6 +145,17 @@ class BootedTests(SynchronousTestCase):
     def test_prometheus(self) -> None:
         """Prometheus finds the status pages at systemd's socket, though the gateway has no network."""
         self.assert_said("prometheus", "torfluxd_spool_open 1.0")
+
+    def test_workers(self) -> None:
+        """Workers run in the same locks, and tor can connect to each."""
+        ok = "HTTP/1.1 204 No Content"
+        self.assert_said("workers", "active", ok, ok)
+
+    def test_agent(self) -> None:
+        """The agent starts, keeps what is written to it, and ends."""
+        said = self.machine.said("agent").splitlines()
+        self.assertEqual(("active", "success"), (said[0], said[-1]))
+        self.assertIn(" 204 ", said[1])
 
     def test_stop(self) -> None:
         """It ends within five seconds."""
