@@ -61,7 +61,7 @@ async def main(reactor: IReactorTime, onion: str, state: str, socks: str, first:
         say("all kept")
         while reporter.stats.pending:
             await deferLater(reactor, 0.1)
-        say("all sent")
+        say(f"all sent: {reporter.stats}, {reporter.trouble}")
 
 
 if __name__ == "__main__":
