@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ import re
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +20,15 @@ from torfluxd.onion.key import OnionKey
 
 PATIENCE_SECONDS = 30.0
 """How long something may take on a busy machine."""
+
+HANGS_MICROSECONDS = 3_600_000_000
+"""How long the disk hangs: until somebody ends the process."""
+
+SYNCS = 24
+"""After so many syncs the disk hangs. To open a spool that is there takes a few, and each word to the watchdog one."""
+
+WATCHED_SECONDS = 4.0
+"""How long nothing is heard when the watchdog starves: several times as long as it waits."""
 
 NOBODY = "http://127.0.0.1:9"
 """Where no InfluxDB is: what is written is kept."""
@@ -41,6 +52,21 @@ class Manager:
             if words in told:
                 return told
 
+    def hears(self, words: str, seconds: float) -> bool:
+        """Whether that is heard within so long."""
+        deadline = time.monotonic() + seconds
+        try:
+            while (rest := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(rest)
+                self.heard.append(self._socket.recv(4096).decode())
+                if words in self.heard[-1]:
+                    return True
+        except TimeoutError:
+            pass
+        finally:
+            self._socket.settimeout(PATIENCE_SECONDS)
+        return False
+
     def close(self) -> None:
         """Hear no more."""
         self._socket.close()
@@ -56,7 +82,13 @@ class SystemdCase(SynchronousTestCase):
         self.addCleanup(self.manager.close)
         self.door = self.directory / "door"
 
-    def start(self, *options: str, way: str = "serve", environment: dict[str, str] | None = None) -> Program:
+    def start(
+        self,
+        *options: str,
+        way: str = "serve",
+        environment: dict[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> Program:
         """Start a gateway, in one of the ways."""
         begin = {
             "serve": [BIN / "torfluxd", "serve"],
@@ -65,9 +97,9 @@ class SystemdCase(SynchronousTestCase):
         state = ["--state-dir", str(self.directory / "state"), "--influxdb", NOBODY]
         log = self.directory / f"{way}.log"
         notify = {"NOTIFY_SOCKET": str(self.manager.path), **(environment or {})}
-        return Program(self.addCleanup, [*begin, *state, *options], log, notify)
+        return Program(self.addCleanup, [*wrapper, *begin, *state, *options], log, notify)
 
-    def start_local(self, *options: str, **more: dict[str, str] | str) -> Program:
+    def start_local(self, *options: str, **more: dict[str, str] | str | Sequence[str]) -> Program:
         """Start a gateway without an onion service."""
         return self.start("--tor", "none", "--listen", f"unix:{self.door}", *options, **more)  # type: ignore[arg-type]
 
@@ -136,6 +168,45 @@ class NotifyTests(SystemdCase):
         gateway = self.start_local()
         self.manager.wait_for("READY=1")
         self.assertNotIn("systemd cannot be told", gateway.log)
+
+
+class Disk:
+    """The disk under a program that `strace` runs, which lets it hang by holding whoever waits for it."""
+
+    def __init__(self, program: Program) -> None:
+        self._process = Path(f"/proc/{program.process.pid}/status")
+
+    def go_on(self) -> None:
+        """Answer again: `strace` ends, and lets everybody go."""
+        with contextlib.suppress(OSError):  # the program has ended, and `strace` with it
+            found = re.search(r"^TracerPid:\s+([1-9]\d*)$", self._process.read_text(), re.MULTILINE)
+            if found is not None:
+                os.kill(int(found[1]), signal.SIGKILL)
+
+
+class HangingDiskTests(SystemdCase):
+    """A disk that takes what it is given, and then never answers again."""
+
+    def test_the_watchdog_starves(self) -> None:
+        """Systemd hears no more of us while the disk under the spool hangs, though the process answers everybody else;
+        when the disk goes on, it does again.
+        """
+        before = self.start_local()  # to begin a spool takes a number of syncs that varies
+        self.manager.wait_for("READY=1")
+        before.stop()
+        hang = ["-e", "trace=fdatasync", "-e", f"inject=fdatasync:delay_enter={HANGS_MICROSECONDS}:when={SYNCS}+"]
+        strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", str(self.directory / "trace"), *hang]
+        gateway = self.start_local(environment={"WATCHDOG_USEC": "1000000"}, wrapper=strace)
+        disk = Disk(gateway)
+        self.addCleanup(disk.go_on)  # a process of which one thread hangs cannot end
+        self.manager.wait_for("WATCHDOG=1")
+        place = str(self.directory / "state" / "admin.sock")
+        while self.manager.hears("WATCHDOG=1", WATCHED_SECONDS):
+            self.assertLess(self.manager.heard.count("WATCHDOG=1"), SYNCS)
+        self.assertIn("ok", curl("--unix-socket", place, "http://localhost/health"))
+        disk.go_on()
+        self.manager.wait_for("WATCHDOG=1")
+        gateway.stop()
 
 
 class ReloadTests(SystemdCase):
