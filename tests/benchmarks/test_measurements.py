@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import loopback, onion, outage, recording
+from benchmarks import loopback, onion, outage, recording, workers
 from benchmarks.house import BenchError
 from benchmarks.onion_load import POINTS, Job, parse_report, requests
 from benchmarks.outcome import Plan
@@ -133,6 +133,22 @@ class JudgementTests(SynchronousTestCase):
         drain = outage.Drain(50_000, 1.0, 19_000)
         rate, drained = outage.judge([outage.Run("outage-64", 0, 10_000, 5_000, 6.0, 900, drain)])
         self.assertEqual((rate.is_met, drained.is_met), (True, False))
+
+    def test_workers_are_judged_by_what_they_cost(self) -> None:
+        """Two workers may take a tenth more CPU for a write than one, round by round; rates and ratios are shown."""
+        runs = [
+            loopback.Run(
+                "workers-1-64", number, peer, rate, 1.0, 2.0, {"peer": cpu * 2**number, "influxd": 9.0, "wrk": 1.0}
+            )
+            for number in range(3)
+            for peer, rate, cpu in ((workers.ONE, 10_000.0, 20.0), (workers.TWO, 15_000.0, 23.0))
+        ]
+        (cpu,) = workers.judge(runs)
+        self.assertEqual((cpu.value, cpu.is_met), (1.15, False))
+        self.assertIn("1 point a write, 64 connections: CPU, 2 workers / 1 worker: 1.15", str(cpu))
+        table = "\n".join(workers.tabulate(runs))
+        for shown in ("15 000 (15 000..15 000)", "1.50 (1.50..1.50)", "1.15 (1.15..1.15)"):
+            self.assertIn(shown, table)
 
     def test_everything_measured_is_shown(self) -> None:
         """Each module lays out all its peers."""

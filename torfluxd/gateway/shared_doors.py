@@ -7,6 +7,7 @@ socket of its own, and what connects is spread over them: by the kernel (`SO_REU
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import os
@@ -17,13 +18,12 @@ from pathlib import Path
 
 from attrs import frozen
 from twisted.internet.address import UNIXAddress
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 from torfluxd.errors import ListenError, SettingsError
+from torfluxd.gateway.doors import server_endpoint
 
 __all__ = ["BACKLOG", "Kind", "SharedDoor", "check_shareable", "is_of_systemd", "open_onion_door", "open_shared_door"]
 
@@ -204,13 +204,9 @@ class _Listener:
 def _asked_of(text: str) -> _Asked:
     listener, nobody = _Listener(), _Nobody()
     failed: list[object] = []
-    try:
-        listening: Deferred[object] = serverFromString(listener, text).listen(nobody)
-        listening.addErrback(failed.append)
-    except Exception as error:  # whatever the parser of a plug-in raises
-        raise SettingsError(
-            f"--listen: {text!r} is not a Twisted server endpoint that --workers can share ({type(error).__name__})"
-        ) from None
+    endpoint = server_endpoint(listener, text)
+    with contextlib.suppress(AttributeError):  # it asks for something that our stand-in for a reactor has not
+        endpoint.listen(nobody).addErrback(failed.append)
     if failed or [factory for _, factory in listener.asked] != [nobody]:
         raise SettingsError(f"--listen: {text!r} cannot be shared by several --workers; tcp:, unix: and systemd: can")
     return listener.asked[0][0]
