@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.logger import Logger, eventFromJSON, globalLogPublisher
 
@@ -28,10 +28,13 @@ from torfluxd.influx.stamp import SLOT_NS
 from torfluxd.ops.figures import Figures, counted
 from torfluxd.settings import GatewaySettings
 
-__all__ = ["ASK_SECONDS", "Crew", "CrewReactor"]
+__all__ = ["ASK_SECONDS", "PROVE_SECONDS", "Crew", "CrewReactor", "log_as_ours"]
 
 ASK_SECONDS = 2.0
-"""How long a worker may take for an answer: a millisecond, unless it is stuck; or a disk, for a sync."""
+"""How long a worker may take for an answer before it is left out: a millisecond, unless it is stuck."""
+
+PROVE_SECONDS = 10.0
+"""How long it may take to show that its spool works: as long as a slow disk takes for a sync."""
 
 _log = Logger()
 
@@ -51,6 +54,7 @@ class _Worker:
     :ivar latest: what this one told last.
     :ivar problems: why it takes no writes, as it told last.
     :ivar met: how many circuits there have been, as it told last.
+    :ivar process: the one that was started last.
     """
 
     number: int
@@ -63,6 +67,7 @@ class _Worker:
     latest: Figures = field(factory=Figures)
     problems: Sequence[str] = ()
     met: int = 0
+    process: WorkerProcess | None = None
 
 
 class Crew:
@@ -120,6 +125,8 @@ class Crew:
         try:
             await gatherResults([worker.first for worker in self._workers], consumeErrors=True)
         except FirstError as error:
+            if error.subFailure.check(CancelledError):
+                raise CancelledError from None
             raise WorkerError(error.subFailure.getErrorMessage()) from None
 
     def stop(self) -> Deferred[None]:
@@ -150,7 +157,8 @@ class Crew:
 
         :raises WorkerError: none has.
         """
-        answers = await gatherResults([self._ask(worker, worker.machine.tell, "prove") for worker in self._workers])
+        asked = [self._ask(worker, worker.machine.tell, "prove", PROVE_SECONDS) for worker in self._workers]
+        answers = await gatherResults(asked)
         faults = [answer["fault"] for answer in answers if answer is not None]
         if not faults:
             raise WorkerError("no worker answers")
@@ -168,6 +176,11 @@ class Crew:
             influxdb_password_file=settings.influxdb_password_file,
         )
         self.tell({"change": pack(self._settings)})
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """The process ids of the workers' latest processes."""
+        return [worker.process.pid for worker in self._workers if worker.process is not None]
 
     @property
     def circuits(self) -> int:
@@ -189,7 +202,7 @@ class Crew:
     def _make(self, number: int) -> _Worker:
         core = WorkerCore(
             clock=self._reactor,
-            spawn=lambda hear, ended: self._spawn(number, hear, ended),
+            spawn=lambda hear, ended: self._spawn(worker, hear, ended),
             pulse=lambda tell: self._pulse(worker, tell),
             hear=lambda message: self._hear(worker, message),
             served=lambda: self._served(worker),
@@ -198,8 +211,9 @@ class Crew:
         worker = _Worker(number, core, WorkerMachine(core))
         return worker
 
-    def _spawn(self, number: int, hear: Callable[[Message], None], ended: Callable[[str], None]) -> WorkerProcess:
-        process = WorkerProcess(hear, ended)
+    def _spawn(self, worker: _Worker, hear: Callable[[Message], None], ended: Callable[[str], None]) -> WorkerProcess:
+        number = worker.number
+        worker.process = process = WorkerProcess(hear, ended)
         descriptors = itertools.count(FIRST_DOOR)
         doors = [BeginDoor(door.kind.value, [next(descriptors) for _ in door.sockets]) for door in self._doors]
         process.start(self._reactor, [one.fileno() for door in self._doors for one in door.sockets], self._environment)
@@ -266,19 +280,21 @@ class Crew:
             self._away.add(worker.number)
             self._have_stood_in()
         elif "log" in message:
-            _log_as_ours(worker.number, message["log"])
+            log_as_ours(worker.number, message["log"])
         elif "failed" in message:
             worker.problem = message["failed"]
 
     def _pulse(self, worker: _Worker, tell: Callable[[Message], None]) -> None:
         self._ask(worker, tell, "ask")  # that it answers is enough
 
-    def _ask(self, worker: _Worker, tell: Callable[[Message], None], what: str) -> Deferred[Message | None]:
+    def _ask(
+        self, worker: _Worker, tell: Callable[[Message], None], what: str, seconds: float = ASK_SECONDS
+    ) -> Deferred[Message | None]:
         """Ask a worker something; the Deferred fires with None when there is no answer, and never fails."""
         ident = next(self._questions)
         answer: Deferred[Message | None] = Deferred()
         worker.asked[ident] = answer
-        late = self._reactor.callLater(ASK_SECONDS, answer.callback, None)
+        late = self._reactor.callLater(seconds, answer.callback, None)
 
         def settled(answered: Message | None) -> Message | None:
             del worker.asked[ident]
@@ -291,8 +307,12 @@ class Crew:
         return answer
 
 
-def _log_as_ours(number: int, text: str) -> None:
-    """Log what a worker did, with all that it says of it."""
+def log_as_ours(number: int, text: str) -> None:
+    """Log what a worker did, with all that it says of it.
+
+    :param number: of the worker.
+    :param text: the event, as :func:`twisted.logger.eventAsJSON` writes it.
+    """
     event = eventFromJSON(text)
     if event.get("log_format"):
         # Its number is no field: those that there are were written out already.

@@ -143,7 +143,8 @@ class Serving:
         :raises SpoolVersionError: a newer torfluxd wrote one.
         """
         for path in orphans:
-            await self.site.adopt_spool(path)
+            if path.exists():  # one that took our place here before may have emptied it
+                await self.site.adopt_spool(path)
 
     async def drain(self) -> None:
         """Let requests in flight finish, for `DRAIN_SECONDS` at most; to be called when nobody listens any more."""
