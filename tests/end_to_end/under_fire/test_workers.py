@@ -16,7 +16,7 @@ from tests.end_to_end.under_fire.crowd import LOST
 from tests.end_to_end.under_fire.server import FireCase, say
 from torfluxd.delivery.spools import find_spools
 
-LONG_PAUSE_SECONDS = 0.02
+LONG_PAUSE_SECONDS = 0.1
 """How long strangers pause between writes in a long run, whose points must fit into the memory of a small machine."""
 
 STOP_SECONDS = 6.0
