@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.errors import StateDirectoryError
-from torfluxd.state import StateDirectory, check_state_directory, default_state_directory
+from torfluxd.state import StateDirectory, check_state_directory, default_state_directory, home_directory
 
 
 class DefaultTests(SynchronousTestCase):
@@ -33,6 +33,13 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual(home / ".local/state/torfluxd", default_state_directory({}, 1000, home))
         self.assertEqual(Path("/x/torfluxd"), default_state_directory({"XDG_STATE_HOME": "/x"}, 1000, home))
         self.assertEqual(home / ".local/state/torfluxd", default_state_directory({"XDG_STATE_HOME": "x"}, 1000, home))
+
+    def test_a_user_without_a_home(self) -> None:
+        """A user who is but a number has no home, and needs none where systemd has made a directory."""
+        self.patch(os, "environ", {"STATE_DIRECTORY": "/run/a"})
+        self.patch(os, "getuid", lambda: 4_000_000_000)
+        self.assertEqual(Path("/nonexistent"), home_directory())
+        self.assertEqual(Path("/run/a"), default_state_directory(os.environ, 4_000_000_000, home_directory()))
 
 
 class ClaimTests(SynchronousTestCase):

@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows: there is no flock, and only the reporter runs there
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["StateDirectory", "check_state_directory", "default_state_directory"]
+__all__ = ["StateDirectory", "check_state_directory", "default_state_directory", "home_directory"]
 
 
 def default_state_directory(environment: Mapping[str, str], user_id: int, home: Path, name: str = "torfluxd") -> Path:
@@ -59,6 +59,18 @@ def _unwritable(path: Path, reason: str | None) -> StateDirectoryError:
         f"the state directory {path} cannot be written: {reason}; choose another with --state-dir, or give it to this"
         " user"
     )
+
+
+def home_directory() -> Path:
+    """The user's home directory.
+
+    Where there is none, because the user is but a number (one that systemd or a container made up, without
+    libnss-systemd), it is Debian's name for that, which nobody can write to.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
 
 
 class StateDirectory:

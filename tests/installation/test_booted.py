@@ -37,7 +37,8 @@ STEPS = (
         "hang",
         f"kill -STOP $({PROCESS})\n"
         "for _ in $(seq 120); do sleep 1; [ $(systemctl show torfluxd -p NRestarts --value) = 0 ] || break; done\n"
-        "sleep 5; systemctl show torfluxd --property NRestarts --value; systemctl is-active torfluxd",
+        "for _ in $(seq 60); do systemctl is-active --quiet torfluxd && break; sleep 1; done\n"
+        "systemctl show torfluxd --property NRestarts --value; systemctl is-active torfluxd",
     ),
     ("new_key", "install -d -m 700 /etc/credstore; torfluxd key new /etc/credstore/torfluxd.onion-key"),
     ("credential", "systemctl restart torfluxd; cat /var/lib/torfluxd/hostname; systemctl is-active torfluxd"),

@@ -21,7 +21,7 @@ from torfluxd.delivery.letters import Contents, drop_letters, look, retry_letter
 from torfluxd.delivery.spools import OWN, LetterName, find_spools, read_letter_name
 from torfluxd.delivery.store import Buried, Shelf
 from torfluxd.errors import SpoolError
-from torfluxd.state import StateDirectory, default_state_directory
+from torfluxd.state import StateDirectory, default_state_directory, home_directory
 
 __all__ = ["SpoolCommand", "SpoolOptions"]
 
@@ -112,7 +112,9 @@ class SpoolCommand:
     def from_options(cls, options: SpoolOptions, environment: Mapping[str, str]) -> SpoolCommand:
         """As a person typed it."""
         named = options["state-dir"] or environment.get("TORFLUXD_STATE_DIR")
-        where = Path(named).expanduser() if named else default_state_directory(environment, os.geteuid(), Path.home())
+        where = (
+            Path(named).expanduser() if named else default_state_directory(environment, os.geteuid(), home_directory())
+        )
         numbers = None if options["all"] else list(options["numbers"])
         return cls(options["action"], numbers, where, bool(options["json"]))
 

@@ -19,7 +19,7 @@ from torfluxd.influx.credential import Credential
 from torfluxd.onion.process import find_tor
 from torfluxd.onion.torrc import check_socket_path
 from torfluxd.settings import GatewaySettings
-from torfluxd.state import check_state_directory, default_state_directory
+from torfluxd.state import check_state_directory, default_state_directory, home_directory
 
 __all__ = ["check_up"]
 
@@ -54,7 +54,7 @@ def check_up(settings: GatewaySettings, environment: Mapping[str, str], reactor:
 
 def _looks(settings: GatewaySettings, environment: Mapping[str, str], reactor: IReactorTime) -> Iterator[_Look]:
     """All that is to be looked at."""
-    state = settings.state_dir or default_state_directory(environment, os.geteuid(), Path.home())
+    state = settings.state_dir or default_state_directory(environment, os.geteuid(), home_directory())
     credential = Credential(settings.credential_options, settings.influxdb_api, environment, reactor)
     yield partial(_check, check_state_directory, state)
     yield credential.load

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, MutableMapping, Sequence
-from pathlib import Path
 
 from twisted import __version__ as twisted_version
 from twisted.application.service import Service
@@ -36,7 +35,7 @@ from torfluxd.onion.torrc import check_socket_path, read_version, takes_socks
 from torfluxd.ops.status import Status
 from torfluxd.places import ADMIN_SOCKET, unix_place
 from torfluxd.settings import Expose, GatewaySettings
-from torfluxd.state import StateDirectory, default_state_directory
+from torfluxd.state import StateDirectory, default_state_directory, home_directory
 
 __all__ = ["END_SECONDS", "Gateway", "GatewayReactor"]
 
@@ -95,7 +94,7 @@ class Gateway(Service):
         :raises TorfluxdError: something of it is not to be had; the state directory is free again.
         """
         settings = self._settings
-        path = settings.state_dir or default_state_directory(self._environment, os.geteuid(), Path.home())
+        path = settings.state_dir or default_state_directory(self._environment, os.geteuid(), home_directory())
         self._state = StateDirectory.claim(path)
         try:
             self._prepare_staff(self._state)

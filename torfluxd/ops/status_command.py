@@ -18,7 +18,7 @@ from twisted.python import usage
 from torfluxd.errors import SettingsError, StatusError
 from torfluxd.ops.status import Status, told
 from torfluxd.places import ADMIN_SOCKET, Place, read_place, unix_place
-from torfluxd.state import default_state_directory
+from torfluxd.state import default_state_directory, home_directory
 
 __all__ = ["StatusCommand", "StatusOptions"]
 
@@ -92,7 +92,9 @@ class StatusCommand:
             except SettingsError as error:
                 raise SettingsError(f"--admin: {error}") from None
         given = options["state-dir"] or environment.get("TORFLUXD_STATE_DIR")
-        where = Path(given).expanduser() if given else default_state_directory(environment, os.geteuid(), Path.home())
+        where = (
+            Path(given).expanduser() if given else default_state_directory(environment, os.geteuid(), home_directory())
+        )
         return cls(unix_place(where.absolute() / ADMIN_SOCKET, 0o600), what)
 
     def run(self) -> int:

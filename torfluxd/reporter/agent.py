@@ -39,7 +39,7 @@ from torfluxd.reporter.statsd import Statsd
 from torfluxd.reporter.tor import GivenSocks, SocksSource
 from torfluxd.reporter.tor_socks import TorSocks
 from torfluxd.settings import AgentSettings, MeasurementSchema, load_schema
-from torfluxd.state import StateDirectory, check_state_directory, default_state_directory
+from torfluxd.state import StateDirectory, check_state_directory, default_state_directory, home_directory
 
 __all__ = ["Agent", "AgentReactor", "check_agent"]
 
@@ -223,7 +223,7 @@ def _check_tor(settings: AgentSettings, state: Path) -> None:
 
 def _state_path(settings: AgentSettings, environment: Mapping[str, str]) -> Path:
     user = os.geteuid() if hasattr(os, "geteuid") else -1
-    return settings.state_dir or default_state_directory(environment, user, Path.home(), PROGRAM)
+    return settings.state_dir or default_state_directory(environment, user, home_directory(), PROGRAM)
 
 
 def _make_reporter(reactor: AgentReactor, settings: AgentSettings, state: Path) -> Reporter:
