@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -201,9 +202,10 @@ class LoadSchemaTests(SynchronousTestCase):
 
     def load(self, text: str) -> Mapping[str, MeasurementSchema]:
         """The schema in a file."""
-        path = Path(self.mktemp())
-        path.write_text(text)
-        return load_schema(path)
+        with NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(text)
+            file.flush()
+            return load_schema(Path(file.name))
 
     def problem(self, text: str) -> str:
         """What is wrong with a file."""
