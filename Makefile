@@ -23,11 +23,10 @@ run: ## see it work: a private Tor network, InfluxDB, the gateway and six report
 	  '  3. start the gateway, as an onion service of that network' \
 	  '  4. let six reporters send it metrics through Tor, and show them arriving in InfluxDB' \
 	  'Ctrl-C ends it, and leaves no process and no temporary file.' ''
-	@scripts/setup
+	@scripts/setup run
 	@$(BIN)/torfluxd demo $(ARGS)
 
 test: setup lint ## set up what is missing, then ruff, mypy and all tests, with a real tor and a real influxd
-	@scripts/setup test
 	@scripts/run-tests $(ARGS)
 
 lint: venv ## ruff and mypy
