@@ -12,7 +12,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 from twisted import __version__ as twisted_version
 from twisted.application.service import Service
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,6 +32,7 @@ from torfluxd.onion.process import find_tor
 from torfluxd.onion.service import TorService
 from torfluxd.onion.sources import LaunchedTor, LaunchReactor, RunningTor, TorSource
 from torfluxd.onion.torrc import check_socket_path, read_version, takes_socks
+from torfluxd.ops.daemon import Daemon
 from torfluxd.ops.status import Status
 from torfluxd.places import ADMIN_SOCKET, unix_place
 from torfluxd.settings import Expose, GatewaySettings
@@ -52,7 +53,7 @@ class GatewayReactor(IReactorCore, StaffReactor, LaunchReactor):
     """The kind of reactor that the gateway needs."""
 
 
-class Gateway(Service):
+class Gateway(Daemon):
     """The gateway.
 
     Nothing is opened before :meth:`prepare`, which may be called early, to have its errors before a daemon forks.
@@ -78,15 +79,13 @@ class Gateway(Service):
         self._reactor = reactor
         self._settings = settings
         self._environment = environment
-        self._give_up = give_up
+        Daemon.__init__(self, "torfluxd", reactor, give_up)
         self._show_key = show_key
         self._reread = reread or (lambda: settings)
         self._hostname = ""
         self._started_at = 0.0
         self._serves = False
-        self._state: StateDirectory | None = None
         self._tor: TorService | None = None
-        self._coming_up: Deferred[None] | None = None
 
     def prepare(self) -> None:
         """Claim the state directory, find the credential, the key and the tor, and read the endpoints.
@@ -102,10 +101,10 @@ class Gateway(Service):
                 self._prepare_onion(self._state)
             self._prepare_operations(self._state)
         except OSError as error:
-            self._state.release()
+            self._release()
             raise StateDirectoryError(f"the state directory {path} cannot be used: {error}") from None
         except BaseException:
-            self._state.release()
+            self._release()
             raise
 
     def _prepare_staff(self, state: StateDirectory) -> None:
@@ -186,25 +185,8 @@ class Gateway(Service):
             hear=_warn,
         )
 
-    def startService(self) -> None:
-        """Come up.
-
-        :raises TorfluxdError: as :meth:`prepare`, where that has not been called.
-        """
-        if self._state is None:
-            self.prepare()
-        Service.startService(self)
-        # Not before the reactor runs: only then is there a log, and a reactor that can be stopped.
-        self._reactor.callWhenRunning(self._begin)
-
-    def _begin(self) -> None:
-        if self.running:
-            self._coming_up = Deferred.fromCoroutine(self._come_up()).addErrback(self._not_up)
-
     async def _come_up(self) -> None:
-        assert self._state is not None
         self._started_at = self._reactor.seconds()
-        self._state.name_holder()  # it was claimed before a daemon forked
         settings = self._settings
         _tell_start(settings)
         await self._operations.open()
@@ -264,18 +246,8 @@ class Gateway(Service):
             f"tor did not come up within {seconds:.0f} s (--timeout): {self._tor.likely_cause}"
         ) from None
 
-    def _not_up(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            return  # stopped on the way
-        if failure.check(TorfluxdError) is None:
-            _log.failure("torfluxd cannot start, for a fault of its own; please report what follows", failure)
-        else:
-            _log.critical("torfluxd cannot start: {problem}", problem=failure.getErrorMessage())
-        self._give_up(TorfluxdError(failure.getErrorMessage()))
-
     async def _go_down(self) -> None:
-        if self._coming_up is not None:
-            self._coming_up.cancel()
+        self._stop_coming_up()
         self._serves = False
         await self._operations.close()
         await self._staff.drain()
@@ -283,9 +255,7 @@ class Gateway(Service):
         if self._tor is not None:
             closing.append(self._tor.stopService())
         await DeferredList(closing)
-        if self._state is not None:
-            self._state.release()
-            self._state = None
+        self._release()
 
     def stopService(self) -> Deferred[None]:
         """Go down. Fires when everything has ended, or `END_SECONDS` later; never fails."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
@@ -23,12 +23,12 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 import torfluxd
 from torfluxd.boundaries import Destination
 from torfluxd.errors import ListenError, SettingsError, TorfluxdError
 from torfluxd.onion.client_keyfile import load_client_key_file
+from torfluxd.ops.daemon import Daemon
 from torfluxd.ops.notify import Notifier
 from torfluxd.reporter.admission import Admission
 from torfluxd.reporter.intake import Intake
@@ -65,7 +65,7 @@ class AgentReactor(IReactorCore, IReactorTime, IReactorUDP):
     """The kind of reactor that the agent needs."""
 
 
-class Agent(Service):
+class Agent(Daemon):
     """The agent.
 
     Nothing is opened before :meth:`prepare`, which may be called early, to have its errors before a daemon forks.
@@ -89,11 +89,9 @@ class Agent(Service):
         self._reactor = reactor
         self._settings = settings
         self._environment = environment
-        self._give_up = give_up
+        Daemon.__init__(self, "torfluxd-agent", reactor, give_up)
         self._notifier = notifier or Notifier()
-        self._state: StateDirectory | None = None
         self._ports: list[IListeningPort] = []
-        self._coming_up: Deferred[None] | None = None
 
     def prepare(self) -> None:
         """Claim the state directory, make the reporter, and read the endpoints.
@@ -106,8 +104,7 @@ class Agent(Service):
             self._reporter = _make_reporter(self._reactor, settings, self._state.path)
             self._doors = [(text, server_endpoint(self._reactor, text)) for text in settings.listen]
         except BaseException:
-            self._state.release()
-            self._state = None
+            self._release()
             raise
         pinned = None
         if settings.database is not None:
@@ -117,24 +114,7 @@ class Agent(Service):
         self._listener = Listener(intake, Admission(settings.hosts, _host(settings.onion)))
         self._statsd = None if settings.statsd is None else Statsd(self._reporter, self._reactor, settings.interval)
 
-    def startService(self) -> None:
-        """Come up.
-
-        :raises TorfluxdError: as :meth:`prepare`, where that has not been called.
-        """
-        if self._state is None:
-            self.prepare()
-        Service.startService(self)
-        # Not before the reactor runs: only then is there a log, and a reactor that can be stopped.
-        self._reactor.callWhenRunning(self._begin)
-
-    def _begin(self) -> None:
-        if self.running:
-            self._coming_up = Deferred.fromCoroutine(self._come_up()).addErrback(self._not_up)
-
     async def _come_up(self) -> None:
-        assert self._state is not None
-        self._state.name_holder()  # it was claimed before a daemon forked
         settings = self._settings
         _log.info(
             "torfluxd-agent {version}: reports go to {onion}, one every {seconds:g} s",
@@ -164,15 +144,6 @@ class Agent(Service):
             raise _cannot_listen(f"udp:{where.port}:interface={where.interface}", error) from None
         _log.info("statsd on UDP port {port} of {interface}", port=where.port, interface=where.interface)
 
-    def _not_up(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            return  # stopped on the way
-        if failure.check(TorfluxdError) is None:
-            _log.failure("torfluxd-agent cannot start, for a fault of its own", failure)
-        else:
-            _log.critical("torfluxd-agent cannot start: {problem}", problem=failure.getErrorMessage())
-        self._give_up(TorfluxdError(failure.getErrorMessage()))
-
     def stopService(self) -> Deferred[None]:
         """Go down. Fires when everything has ended, within five seconds; what could not be reported stays on disk."""
         Service.stopService(self)
@@ -180,8 +151,7 @@ class Agent(Service):
 
     async def _go_down(self) -> None:
         self._notifier.stopping()
-        if self._coming_up is not None:
-            self._coming_up.cancel()
+        self._stop_coming_up()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         self._ports.clear()
@@ -190,8 +160,7 @@ class Agent(Service):
         drained = self._listener.drained()
         await drained.addTimeout(DRAIN_SECONDS, self._reactor, onTimeoutCancel=lambda result, seconds: None)
         await self._reporter.stopService()
-        self._state.release()
-        self._state = None
+        self._release()
 
 
 def check_agent(settings: AgentSettings, environment: Mapping[str, str], reactor: AgentReactor) -> None:

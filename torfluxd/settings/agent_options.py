@@ -13,7 +13,7 @@ from torfluxd.errors import OnionAddressError, SettingsError
 from torfluxd.influx.api import Api
 from torfluxd.influx.url import parse_influxdb_url
 from torfluxd.onion.address import parse_onion_address
-from torfluxd.settings.option import Option, read_flag, read_name, read_path, read_text, shown
+from torfluxd.settings.option import Option, config_options, read_flag, read_name, read_path, read_text, shown
 from torfluxd.settings.options import MIN_SPOOL_BYTES
 from torfluxd.sizes import read_size
 
@@ -283,28 +283,5 @@ AGENT_OPTIONS = (
     ),
 )
 
-AGENT_CONFIG_OPTIONS = (
-    Option(
-        "config",
-        read_path,
-        None,
-        "A file in TOML with the same options under [agent], and perhaps [schema.*]; see --sample-config. Flags and"
-        " environment variables win over it.",
-        "FILE",
-    ),
-    Option(
-        "check",
-        read_flag,
-        "no",
-        "Read everything, say whether all is well and which settings hold, and end. Starts nothing, changes nothing.",
-        metavar=None,
-    ),
-    Option(
-        "sample-config",
-        read_flag,
-        "no",
-        "Print a configuration file with every key, its default and its reason, and end.",
-        metavar=None,
-    ),
-)
+AGENT_CONFIG_OPTIONS = config_options("the same options under [agent], and perhaps [schema.*]")
 """Options about the configuration itself: they stand in no file."""

@@ -14,6 +14,7 @@ from torfluxd.sizes import read_size
 __all__ = [
     "Given",
     "Option",
+    "config_options",
     "find_given",
     "read_bytes",
     "read_count",
@@ -207,3 +208,34 @@ def read_count(unit: str) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def config_options(holds: str) -> tuple[Option, ...]:
+    """The options about a configuration itself, which stand in no file.
+
+    :param holds: what the file holds, and under which names.
+    """
+    return (
+        Option(
+            "config",
+            read_path,
+            None,
+            f"A file in TOML with {holds}; see --sample-config. Flags and environment variables win over it.",
+            "FILE",
+        ),
+        Option(
+            "check",
+            read_flag,
+            "no",
+            "Read everything, say whether all is well and which settings hold, and end. Starts nothing, changes"
+            " nothing.",
+            metavar=None,
+        ),
+        Option(
+            "sample-config",
+            read_flag,
+            "no",
+            "Print a configuration file with every key, its default and its reason, and end.",
+            metavar=None,
+        ),
+    )

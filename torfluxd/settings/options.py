@@ -11,7 +11,7 @@ from torfluxd.influx.api import Api
 from torfluxd.influx.url import parse_influxdb_url
 from torfluxd.onion.address import OnionAddress, parse_onion_address
 from torfluxd.places import read_place
-from torfluxd.settings.option import Option, read_count, read_flag, read_path, read_text
+from torfluxd.settings.option import Option, config_options, read_count, read_flag, read_path, read_text
 from torfluxd.settings.rules import RULE_FLAGS
 from torfluxd.sizes import read_size
 
@@ -292,29 +292,8 @@ GATEWAY_OPTIONS = (
     *RULE_FLAGS,
 )
 
-CONFIG_OPTIONS = (
-    Option(
-        "config",
-        read_path,
-        None,
-        "A file in TOML with the same options under [gateway], and what strangers may write under [rules] and [schema];"
-        " see --sample-config. Flags and environment variables win over it.",
-        "FILE",
-    ),
-    Option(
-        "check",
-        read_flag,
-        "no",
-        "Read everything, say whether all is well and which settings hold, and end. Starts nothing, changes nothing.",
-        metavar=None,
-    ),
-    Option(
-        "sample-config",
-        read_flag,
-        "no",
-        "Print a configuration file with every key, its default and its reason, and end.",
-        metavar=None,
-    ),
+CONFIG_OPTIONS = config_options(
+    "the same options under [gateway], and what strangers may write under [rules] and [schema]"
 )
 """Options about the configuration itself: they stand in no file."""
 
