@@ -5,6 +5,7 @@ Tor is down, and the state directory is on a disk: as it is on a computer that h
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,8 +55,15 @@ RATE_PER_SECOND = 100_000
 TICK_SECONDS = 0.001
 """How often the reactor is to be on time: it has something to do as often in a busy server."""
 
-MOST_AT_ONCE = 500
-"""How many points are recorded in one go to make up for what was late: a millisecond's work."""
+MOST_AT_ONCE = 200
+"""How many points are recorded in one go to make up for what was late: half a millisecond's work. More would have the
+load itself, and not the reporter, hold up the reactor."""
+
+DELAY_LONGER = 2
+"""How many times as long delays are measured as other things: of a thousand, the worst one counts."""
+
+KEEP_BYTES = 2**30
+"""Room for all that is recorded, so that each point can be looked for afterwards."""
 
 MEMORY_LIMIT_BYTES = 8 * 2**20
 FLOOD_POINTS = 1_000_000
@@ -226,6 +234,7 @@ class _Bench:
             state_dir=directory if on_disk else None,
             socks=f"unix:{directory / 'no-socks'}",
             memory_limit_bytes=MEMORY_LIMIT_BYTES,
+            keep_bytes=KEEP_BYTES if on_disk else MEMORY_LIMIT_BYTES,
             reactor=self.house.reactor,
             stop_seconds=0,
         )
@@ -245,7 +254,19 @@ class _Bench:
         return CpuRun(shape.what, self.round, {peer: median(slices[peer]) for peer in PEERS})
 
     async def delay(self, load: str) -> DelayRun:
-        """See how late the reactor is while points are recorded."""
+        """See how late the reactor is while points are recorded.
+
+        What is on the heap before is left out of Python's collections: how long a full one takes is the affair of the
+        application, whose heap it is. Ours here has two other clients on it, and takes 65 ms.
+        """
+        gc.collect()
+        gc.freeze()
+        try:
+            return await self._delay(load)
+        finally:
+            gc.unfreeze()
+
+    async def _delay(self, load: str) -> DelayRun:
         async with self._reporter(f"delay-{LOADS.index(load)}") as reporter:
             source = _Source(reporter)
             if load == IN_THREAD:
@@ -255,7 +276,7 @@ class _Bench:
             else:
                 recording = succeed(None)
             late, began = [], time.perf_counter()
-            while (now := time.perf_counter()) < began + self.plan.seconds:
+            while (now := time.perf_counter()) < began + self.plan.seconds * DELAY_LONGER:
                 await self.house.pause(TICK_SECONDS)
                 late.append((time.perf_counter() - now - TICK_SECONDS) * 1e3)
             source.is_over = True

@@ -32,6 +32,10 @@ GROUP_BYTES: Final = 64 * 1024
 """When a group is sealed: to join its lines takes some 50 microseconds, in which nobody else runs. It is some 700
 points, and never more than 3000."""
 
+HURRY_BYTES: Final = 4 * GROUP_BYTES
+"""How much is held before it is to be taken at once: at 100 000 points a second forty times in it, each of which costs
+the thread that takes less than half a millisecond. What waited for a second would cost it many at once."""
+
 FORMS_KEPT: Final = 1024
 MAX_FORM_CHARACTERS: Final = 1024
 """How many forms are remembered, and how long their names and tags are at most. A program has tens of them, times the
@@ -109,7 +113,8 @@ class Recorder:
     :param limit_bytes: how much line protocol is held, taken but not yet committed lines among it; more than twice
         `GROUP_BYTES`. What is above it is dropped, the oldest first.
     :param destination: where recorded points go.
-    :param hurry: called when half the limit is held: to wait any longer may cost points. From any thread.
+    :param hurry: called when `HURRY_BYTES` are held, or half the limit: to wait any longer would make one commit too
+        much work, or cost points. From any thread.
     """
 
     def __init__(
@@ -127,6 +132,7 @@ class Recorder:
         self._chance = chance
         self._wake = wake
         self._limit_bytes = limit_bytes
+        self._hurry_bytes = min(limit_bytes // 2, HURRY_BYTES)
         self._destination = destination
         self._hurry = hurry
         self._allowed = True
@@ -409,7 +415,7 @@ class Recorder:
         self._recorded += points
         while self._held_bytes > self._limit_bytes and self._sealed:
             self._drop(self._sealed.popleft())
-        if self._held_bytes > self._limit_bytes // 2 and not self._is_hurried:
+        if self._held_bytes > self._hurry_bytes and not self._is_hurried:
             self._is_hurried = True
             self._due.append(self._hurry)
 
