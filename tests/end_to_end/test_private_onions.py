@@ -152,6 +152,9 @@ class PrivateOnionCase(TestCase):
 class OwnTorTests(PrivateOnionCase):
     """With a tor of the gateway's own."""
 
+    timeout = 300.0
+    """Seconds: an introduction under way at the wrong moment costs two minutes of tor's patience."""
+
     async def test_clients_come_and_go(self) -> None:
         """Only clients find the gateway; one that is revoked finds it no more, one that is added does, and another
         one's writes go on meanwhile, on open connections and on new circuits. Who remembers where it was comes in no
