@@ -7,7 +7,6 @@ InfluxDB's own answer about his lines. He never hears of a fault that is the ven
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from http import HTTPStatus
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -20,11 +19,10 @@ from torfluxd.gateway.limiter import Share
 from torfluxd.gateway.rules import LineRules
 from torfluxd.gateway.screen import Screen
 from torfluxd.gateway.tally import Tally
-from torfluxd.influx.answers import WRITTEN, too_large, unavailable
+from torfluxd.influx.answers import WRITTEN, plain_body, too_large, unavailable
 from torfluxd.influx.api import Api
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.grammar import GRAMMARS
-from torfluxd.influx.inflate import GzipFault, inflate
 from torfluxd.influx.stamp import Stamper
 
 __all__ = ["Writes"]
@@ -85,15 +83,13 @@ class Writes:
         :returns: a Deferred that fires with the answer. To cancel it, which is the one way in which it can fail, is to
             say that the writer has gone; his lines are written as if he were there.
         """
-        if content_encoding is not None and content_encoding.lower() in _GZIP:
-            inflated = inflate(body, self._rules.max_inflated_bytes)
-            if inflated is GzipFault.TOO_LARGE:
-                return self._refused(too_large(write.dialect))
-            if isinstance(inflated, GzipFault):
-                return self._refused(write.dialect.refuse(HTTPStatus.BAD_REQUEST, inflated.value))
+        if content_encoding is not None:
+            plain = plain_body(write, body, content_encoding, self._rules.max_inflated_bytes)
+            if isinstance(plain, Answer):
+                return self._refused(plain)
             if isinstance(writer, Share):
-                writer.spend(0, max(0, len(inflated) - len(body)))
-            body = inflated
+                writer.spend(0, max(0, len(plain) - len(body)))
+            body = plain
         raw = body.rstrip(b"\n")
         if not raw:
             self._tally.written += 1
@@ -118,7 +114,3 @@ class Writes:
 def _count_refused(writer: Hashable, lines: int) -> None:
     if isinstance(writer, Share):
         writer.spend_refused(lines)
-
-
-_GZIP = frozenset((b"gzip", b"x-gzip"))
-"""`x-gzip` is its old name (RFC 9110 section 8.4.1.3)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -12,12 +11,11 @@ from twisted.python.failure import Failure
 
 from torfluxd.boundaries import Answer, Destination
 from torfluxd.errors import TorfluxdError
-from torfluxd.influx.answers import WRITTEN, told_of_bad_lines, too_large, unavailable
+from torfluxd.influx.answers import WRITTEN, plain_body, told_of_bad_lines, unavailable
 from torfluxd.influx.api import Api
 from torfluxd.influx.check import Checked, check, merged, named
 from torfluxd.influx.dialect import Write
 from torfluxd.influx.grammar import GRAMMARS, Grammar
-from torfluxd.influx.inflate import GzipFault, inflate
 from torfluxd.influx.stamp import stamp_lines
 from torfluxd.reporter.forms import MAX_LINE_BYTES as REPORTED_LINE_BYTES
 
@@ -31,9 +29,6 @@ MAX_LINE_BYTES: Final = REPORTED_LINE_BYTES - 64
 """A reporter takes no longer lines, once they have their coarse times. A gateway takes some 4 KiB more by default."""
 
 LONG_LINE: Final = "line is too long"
-
-_GZIP = frozenset((b"gzip", b"x-gzip"))
-"""`x-gzip` is its old name (RFC 9110 section 8.4.1.3)."""
 
 
 class Keep(Protocol):
@@ -88,13 +83,11 @@ class Intake:
         :returns: a Deferred that fires with what the client hears when its good lines are kept, or cannot be. It never
             fails.
         """
-        if content_encoding is not None and content_encoding.lower() in _GZIP:
-            inflated = inflate(body, self._limit_bytes)
-            if inflated is GzipFault.TOO_LARGE:
-                return succeed(too_large(write.dialect))
-            if isinstance(inflated, GzipFault):
-                return succeed(write.dialect.refuse(HTTPStatus.BAD_REQUEST, inflated.value))
-            body = inflated
+        if content_encoding is not None:
+            plain = plain_body(write, body, content_encoding, self._limit_bytes)
+            if isinstance(plain, Answer):
+                return succeed(plain)
+            body = plain
         checked = _without_long_lines(check(body, write.precision, self._grammar), body)
         told = told_of_bad_lines(write, checked) if checked.bad else WRITTEN
         if not checked.points or (checked.bad and write.is_whole):
