@@ -40,6 +40,7 @@ HOUSE = (
                 "boundaries",
                 "children",
                 "durations",
+                "endpoints",
                 "errors",
                 "keeper",
                 "outlet",

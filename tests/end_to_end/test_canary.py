@@ -13,7 +13,7 @@ from twisted.web.server import Request, Site
 from tests.end_to_end.incidents import until
 from tests.end_to_end.programs import client_tor, temporary_directory
 from tests.private_network import private_network
-from torfluxd.gateway.doors import client_endpoint
+from torfluxd.endpoints import client_endpoint
 from torfluxd.onion.authorized import AuthorizedClients
 from torfluxd.onion.canary import Canary, ask_onion
 from torfluxd.onion.client_key import ClientKey, auth_line

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from twisted.internet.interfaces import IReactorTime
 
+from torfluxd.endpoints import client_endpoint
 from torfluxd.errors import SettingsError, TorfluxdError
-from torfluxd.gateway.doors import client_endpoint, server_endpoint
+from torfluxd.gateway.doors import server_endpoint
 from torfluxd.gateway.identity import find_clients, look_for_key
 from torfluxd.influx.credential import Credential
 from torfluxd.onion.process import find_tor

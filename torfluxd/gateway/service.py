@@ -18,8 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import torfluxd
+from torfluxd.endpoints import client_endpoint
 from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
-from torfluxd.gateway.doors import client_endpoint
 from torfluxd.gateway.identity import find_clients, find_key
 from torfluxd.gateway.operations import Operations
 from torfluxd.gateway.overview import overview

@@ -9,24 +9,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
     IReactorCore,
     IReactorTime,
     IReactorUDP,
-    IStreamServerEndpoint,
 )
 from twisted.logger import Logger
 
 import torfluxd
 from torfluxd.boundaries import Destination
-from torfluxd.errors import ListenError, SettingsError, TorfluxdError
+from torfluxd.endpoints import cannot_listen, server_endpoint
+from torfluxd.errors import SettingsError, TorfluxdError
+from torfluxd.influx.url import parse_influxdb_url
 from torfluxd.onion.client_keyfile import load_client_key_file
 from torfluxd.ops.daemon import Daemon
 from torfluxd.ops.notify import Notifier
@@ -111,7 +111,7 @@ class Agent(Daemon):
             pinned = Destination(settings.database, settings.retention_policy)
         keep = ReporterKeep(self._reporter.record_lines, self._reactor)
         intake = Intake(keep, self._reactor, MAX_BODY_BYTES, pinned=pinned, api=settings.influxdb_api)
-        self._listener = Listener(intake, Admission(settings.hosts, _host(settings.onion)))
+        self._listener = Listener(intake, Admission(settings.hosts, parse_influxdb_url(settings.onion).host))
         self._statsd = None if settings.statsd is None else Statsd(self._reporter, self._reactor, settings.interval)
 
     async def _come_up(self) -> None:
@@ -128,7 +128,7 @@ class Agent(Daemon):
             try:
                 self._ports.append(await endpoint.listen(site))
             except (CannotListenError, OSError) as error:
-                raise _cannot_listen(name, error) from None
+                raise cannot_listen(name, error) from None
         self._open_statsd()
         _log.info("serving on {where}", where=", ".join(settings.listen))
         self._notifier.ready()
@@ -141,7 +141,7 @@ class Agent(Daemon):
         try:
             self._ports.append(self._statsd.listen(self._reactor, where.port, where.interface))
         except (CannotListenError, OSError) as error:
-            raise _cannot_listen(f"udp:{where.port}:interface={where.interface}", error) from None
+            raise cannot_listen(f"udp:{where.port}:interface={where.interface}", error) from None
         _log.info("statsd on UDP port {port} of {interface}", port=where.port, interface=where.interface)
 
     def stopService(self) -> Deferred[None]:
@@ -232,24 +232,3 @@ def _schema(settings: AgentSettings) -> Mapping[str, MeasurementSchema] | None:
         return load_schema(settings.schema)
     except SettingsError as error:
         raise SettingsError(*(f"--schema: {problem}" for problem in error.problems)) from None
-
-
-def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0].partition(":")[0]
-
-
-def server_endpoint(reactor: object, text: str) -> IStreamServerEndpoint:
-    """Read what `--listen` names.
-
-    :raises SettingsError: it is no endpoint.
-    """
-    try:
-        return cast(IStreamServerEndpoint, serverFromString(reactor, text))
-    except Exception as error:  # whatever the parser of a plug-in raises
-        why = " ".join(str(error).split())[:100] or type(error).__name__
-        raise SettingsError(f"--listen: {text!r} is not a Twisted server endpoint ({why}); see --help") from None
-
-
-def _cannot_listen(name: str, error: Exception) -> ListenError:
-    reason = getattr(error, "socketError", None) or error
-    return ListenError(f"cannot listen on {name}: {reason}")
