@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.end_to_end.programs import BIN, Cleanup, Program, temporary_directory, wait_until
+from tests.end_to_end.programs import BIN, Cleanup, Program, curl, temporary_directory, wait_until
 from tests.end_to_end.under_fire.crowd import Crowd, Writer
 from tests.end_to_end.under_fire.points import DATABASE, MEASUREMENT, Census, Register, take_census
 from tests.influxd import Influxd, start_influxd
@@ -105,6 +106,12 @@ class Server:
                 found += connection.execute(f"SELECT coalesce(sum(points), 0) FROM {table}").fetchone()[0]
         return found
 
+    def points_in_spool_now(self) -> int:
+        """How many points the running gateway says are in its spool; those of workers are told every few seconds."""
+        pages = self.state / "admin.sock"
+        told = curl("--unix-socket", str(pages), "http://localhost/status.json").partition("\r\n\r\n")[2]
+        return int(json.loads(told)["figures"]["spool_points"])
+
     def workers(self) -> list[int]:
         """The process ids of its workers, in the order in which they were started."""
         pid = self.program.process.pid
@@ -161,12 +168,22 @@ class FireCase(SynchronousTestCase):
         self.assertEqual((0, 0, 0), census.faults, f"{census}; the gateway logged:\n{self.server.log[-8000:]}")
         return census
 
+    def wait_all_delivered(self, seconds: float = DRAIN_SECONDS) -> Census:
+        """Wait until every acknowledged point is in InfluxDB, and the gateway knows that it is."""
+        census = self.wait_all_found(seconds)
+        wait_until(
+            lambda: not self.server.points_in_spool_now(),
+            lambda: f"an empty spool; the gateway logged:\n{self.server.log[-8000:]}",
+            seconds,
+        )
+        return census
+
     def settle(self, seconds: float = DRAIN_SECONDS) -> Census:
         """Wait for everything to arrive, stop the gateway, and look again: all is there once, and nothing is left.
 
         :returns: how it went.
         """
-        self.wait_all_found(seconds)
+        self.wait_all_delivered(seconds)
         self.server.stop()
         census = take_census(self.influxd, self.register)
         self.assertEqual((0, 0, 0), census.faults, str(census))
