@@ -1,7 +1,8 @@
 """What workers cost, and bring: the gateway in one process, and in two, under the same load and under twice as much.
 
-Writes that come while one is in flight travel together, so two workers that share a load send writes of half the size,
-each of which costs as much as a large one. What a second worker costs is seen when each has as much to do as one had.
+What a second worker costs is seen when each has as much to do as one had, and the machine has room for both: so there
+are loads with pauses between the writes of a connection. Without pauses two workers, InfluxDB and the load want more
+than two cores, and what is seen of a second worker then is mostly that they are in each other's way.
 """
 
 from __future__ import annotations
@@ -21,8 +22,18 @@ from benchmarks.wrk import Load
 
 __all__ = ["ONE", "SCENARIOS", "TWO", "judge", "measure", "tabulate"]
 
-LOADS = (Load(1, 64), Load(1, 128), Load(1, 256), Load(1, 512), Load(100, 64), Load(100, 128))
-SCENARIOS = {f"workers-{load.points}-{load.connections}": load for load in LOADS}
+PAUSES: Final = {1: 20, 100: 100}
+"""Milliseconds between the writes of a connection, for points in each write: with 128 connections two cores are half
+busy."""
+
+LOADS = (
+    *(Load(points, connections, pause) for points, pause in PAUSES.items() for connections in (64, 128)),
+    *(Load(points, connections) for points in PAUSES for connections in (64, 128)),
+)
+SCENARIOS = {
+    f"workers-{load.points}-{load.connections}" + (f"-{load.pause_ms}ms" if load.pause_ms else ""): load
+    for load in LOADS
+}
 
 ONE: Final = "1 worker"
 TWO: Final = "2 workers"
@@ -50,7 +61,10 @@ async def measure(house: House, plan: Plan) -> Outcome:
 def tabulate(runs: Sequence[Run]) -> list[str]:
     """Lay out what was measured."""
     head = ("load", "writes/s", TWO, "x 1 worker", "p99 ms", TWO, "CPU us", TWO, "x 1 worker")
-    return [*table(head, _rows(runs)), ""]
+    lines = [*table(head, _rows(runs)), ""]
+    for scenario, twice in _doubled(runs):
+        lines.append(f"* {SCENARIOS[scenario]} for each worker: {_cpu(runs, twice, scenario)} times one worker's CPU")
+    return [*lines, ""]
 
 
 def _rows(runs: Sequence[Run]) -> Iterator[tuple[str, ...]]:
@@ -67,12 +81,13 @@ def _rows(runs: Sequence[Run]) -> Iterator[tuple[str, ...]]:
 
 
 def judge(runs: Sequence[Run]) -> list[Threshold]:
-    """Hold it against what it must show: two workers with twice the connections that one has."""
+    """Hold it against what it must show: two workers with twice the connections that one has, where there is room."""
     found = []
     for scenario, twice in _doubled(runs):
         load = SCENARIOS[scenario]
-        what = f"{load} for each worker: CPU, {TWO} / {ONE}"
-        found.append(Threshold(what, _cpu(runs, twice, scenario).median, CPU_AT_MOST, at_most=True))
+        if load.pause_ms:
+            what = f"{load} for each worker: CPU, {TWO} / {ONE}"
+            found.append(Threshold(what, _cpu(runs, twice, scenario).median, CPU_AT_MOST, at_most=True))
     return found
 
 
@@ -80,7 +95,7 @@ def _doubled(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """The scenarios that were measured, each with the one that has twice its connections."""
     names = {SCENARIOS[run.scenario]: run.scenario for run in runs}
     for load, name in names.items():
-        twice = names.get(Load(load.points, 2 * load.connections))
+        twice = names.get(evolve(load, connections=2 * load.connections))
         if twice is not None:
             yield name, twice
 

@@ -1,10 +1,11 @@
 -- The load of `make bench`: POST /write with points that look like telemetry, each timestamp used once.
 --
---   wrk ... -s write.lua URL -- DATABASE POINTS FIRST_SECOND
+--   wrk ... -s write.lua URL -- DATABASE POINTS FIRST_SECOND PAUSE_MS
 --
 -- DATABASE      where the points go
 -- POINTS        in each write, at most 100
 -- FIRST_SECOND  the Unix time of the first timestamp; those of thread n begin THREAD_SECONDS * n later
+-- PAUSE_MS      what each connection waits before a write, on average; 0: it writes as soon as it has an answer
 --
 -- A request is a template in which only the middle digits of the timestamps change: one gsub, so that wrk has time for
 -- more than making lines. Timestamps are SSSSSSSSSS BBBBBBB NN: second, batch within it, point within the batch.
@@ -61,6 +62,12 @@ function init(arguments)
     templates[number] = template(arguments[1], points, number)
   end
   second = tonumber(arguments[3]) + THREAD_SECONDS * thread_number
+  local pause = tonumber(arguments[4])
+  if pause > 0 then -- wrk looks for a delay() after this
+    function delay()
+      return math.random(0, 2 * pause)
+    end
+  end
 end
 
 function request()

@@ -39,14 +39,17 @@ class Load:
     """What is asked of a server.
 
     :ivar points: in each write.
-    :ivar connections: open at once, each with one write in flight.
+    :ivar connections: open at once, each with one write in flight at most.
+    :ivar pause_ms: what each waits before a write, on average; 0: it writes as soon as it has an answer.
     """
 
     points: int
     connections: int
+    pause_ms: int = 0
 
     def __str__(self) -> str:
-        return f"{self.points} point{'s' if self.points > 1 else ''} a write, {self.connections} connections"
+        pause = f", {self.pause_ms} ms between writes" if self.pause_ms else ""
+        return f"{self.points} point{'s' if self.points > 1 else ''} a write, {self.connections} connections{pause}"
 
 
 @frozen
@@ -128,7 +131,7 @@ class Wrk:
                 f"{seconds}s",
             ),
             *("--timeout", f"{TIMEOUT_SECONDS}s", "--script", _SCRIPT, f"http://127.0.0.1:{port}"),
-            *("--", database, load.points, first_second),
+            *("--", database, load.points, first_second, load.pause_ms),
         ]
         await self.house.finish("wrk", [str(word) for word in argv], log)
         report = parse_report(log.read_text("utf-8", "replace"), first_second)

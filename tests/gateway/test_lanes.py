@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from torfluxd.boundaries import Answer, Batch, Destination, Fate, Refusal, Reply, Upstream
 from torfluxd.gateway.bodies import Bodies, Body
+from torfluxd.gateway.gathering import GATHER_SECONDS
 from torfluxd.gateway.lanes import MAX_BATCH_BYTES, MAX_BATCH_POINTS, MIN_BATCH_BYTES, Lanes
 from torfluxd.gateway.suspects import MAX_SUSPECTS, SUSPECT_SECONDS, Suspects
 from torfluxd.influx.answers import WRITTEN, too_large, unavailable
@@ -132,6 +133,33 @@ class JoiningTests(LanesCase):
         self.write(b"m v=1 2")
         self.upstream.answer()
         self.assertEqual([[b"m v=1 1", b"m v=1 2"]], seen)
+
+    def test_those_who_write_often_travel_together(self) -> None:
+        """Those who write again as soon as they have an answer soon share each write; when one leaves, the others go
+        on, and nobody's lines are left behind.
+        """
+        writing = {"a", "b", "c"}
+
+        def write(writer: str) -> None:
+            if writer in writing:
+                self.write(b"m v=1 1", writer).addCallback(lambda _: write(writer))
+
+        def live() -> list[int]:
+            begun = len(self.upstream.sent)
+            for _ in range(40):
+                self.clock.advance(GATHER_SECONDS / 8)
+                if self.upstream.waiting:
+                    self.upstream.answer()
+            return [batch.points for batch, _ in self.upstream.sent[begun:]][-5:]
+
+        for writer in "abc":
+            write(writer)
+        self.assertEqual([3] * 5, live())
+        writing.remove("c")
+        self.assertEqual([2] * 5, live())
+        writing.clear()
+        live()
+        self.assertEqual(0, len(self.lanes))
 
     def test_every_line_has_its_time(self) -> None:
         """In company or alone, with or without times, in one unit or several: all lines travel with nanoseconds."""
@@ -336,16 +364,20 @@ class SuspectTests(LanesCase):
 
     def refused(self, writer: object, lines: bytes = b"conflict v=1 1", status: int = 400) -> None:
         """Have a writer refused."""
+        self.clock.advance(GATHER_SECONDS)
         answer = self.write(lines, writer)
         self.upstream.answer_all()
         self.assertEqual(status, self.successResultOf(answer).status)
 
     def company(self, lines: bytes, writer: object, *others: tuple[bytes, object]) -> list[bytes]:
         """The lines of the write in which a body travels, when these wait as well, and another of nobody's."""
+        self.clock.advance(GATHER_SECONDS)  # so that the first need not wait for company
         begun = len(self.upstream.sent)
         self.write(b"first v=1 1", "the first")
         for body, other in ((lines, writer), *others, (b"other v=1 1", "another")):
             self.write(body, other)
+        self.upstream.answer_all()
+        self.clock.advance(GATHER_SECONDS)  # for those that wait for company
         self.upstream.answer_all()
         [write] = [sent for sent in self.travelled()[begun + 1 :] if lines in sent.split(b"\n")]
         return write.split(b"\n")

@@ -1,8 +1,8 @@
 """Group commit: many small writes become one upstream write, and each hears what became of its own lines.
 
 A *lane* leads to one destination. While a write of it is in flight, newcomers gather; when the answer is there, the
-next write carries them all. So there is no timer: an idle lane adds nothing, and under load InfluxDB gets few large
-writes instead of many small ones.
+next write carries them all. So an idle lane adds nothing, and under load InfluxDB gets few large writes instead of many
+small ones; see `gathering` for what is between the two.
 
 A refused write is cut in two until each body has the answer that its own lines deserve: InfluxDB stores the good lines
 of a write and refuses it all the same, and does not say truly how many. Where it did refuse them all, which is sure,
@@ -28,6 +28,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from torfluxd.boundaries import Answer, Batch, Destination, Fate, Reply, Upstream
 from torfluxd.gateway.bodies import Bodies, Body, Load, join
+from torfluxd.gateway.gathering import GATHER_SECONDS, Gathering
 from torfluxd.gateway.suspects import Suspects
 from torfluxd.gateway.tally import Tally
 
@@ -86,6 +87,8 @@ class _Queue:
 class _Common:
     """What the lanes share.
 
+    :ivar clock: measures how long bodies wait for company.
+    :ivar gather_seconds: for how long they may.
     :ivar send: sends one batch; ends as :meth:`torfluxd.boundaries.Upstream.send` does.
     :ivar bodies: reads them.
     :ivar suspects: who was refused lately.
@@ -96,6 +99,8 @@ class _Common:
     :ivar max_bytes: how much one joined write holds, so that it is not refused for its size.
     """
 
+    clock: IReactorTime
+    gather_seconds: float
     send: Callable[[Batch], Deferred[Reply]]
     bodies: Bodies
     suspects: Suspects
@@ -124,9 +129,10 @@ class _Lane:
         self._waiting = 0
         self._in_flight = False
         self._going_on = False
+        self._gathering = Gathering(common.clock, common.gather_seconds, self._go_on)
 
     def take(self, body: Body) -> None:
-        """Carry a body: at once when nothing is in flight, else with the next write."""
+        """Carry a body with the next write, which leaves at once when nothing is in flight and nobody gathers."""
         suspects = self._common.suspects
         self._waiting += 1
         if not suspects:  # as almost always
@@ -145,23 +151,24 @@ class _Lane:
         if self._going_on:
             return
         self._going_on = True
-        while not self._in_flight:
+        while not self._in_flight and (self._parts or not self._gathering.hold(self._waiting)):
             bodies = self._next()
             if not bodies:
                 break
             load = self._load(bodies)
             if load.points:
                 self._in_flight = True
+                self._gathering.sent(body.writer for body in load.bodies)
                 batch = Batch(self.destination, load.lines, load.points)
                 self._common.send(batch).addCallback(self._answered, load)
         self._going_on = False
-        if not self._in_flight:
+        if self.is_idle:
             self._common.rest(self)
 
     @property
     def is_idle(self) -> bool:
         """Whether it has nothing to do."""
-        return not self._in_flight
+        return not self._in_flight and not self._gathering.holds
 
     def _next(self) -> Sequence[Body]:
         """The bodies of the next write, of the group whose turn it is among those that have any."""
@@ -250,12 +257,13 @@ class Lanes:
     """The lanes to all destinations that anybody writes to at the moment.
 
     :param upstream: where they lead.
-    :param clock: measures how long suspects are batched apart.
+    :param clock: measures how long suspects are batched apart, and how long bodies wait for company.
     :param bodies: reads bodies.
     :param refused: called with each writer whose lines were refused, and how many; one who is refused some by InfluxDB
         is told of a whole body.
     :param done: called with bodies that have their answers, also when nobody waits for those any more.
     :param tally: counts what becomes of them.
+    :param gather_seconds: for how long after a write the next one may wait for company.
     """
 
     def __init__(
@@ -266,8 +274,11 @@ class Lanes:
         refused: Callable[[Hashable, int], None] = lambda writer, lines: None,
         done: Callable[[Sequence[Body]], None] = lambda bodies: None,
         tally: Tally | None = None,
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
-        self._common = _Common(upstream.send, bodies, Suspects(clock), self._rest, refused, done, tally or Tally())
+        self._common = _Common(
+            clock, gather_seconds, upstream.send, bodies, Suspects(clock), self._rest, refused, done, tally or Tally()
+        )
         self._lanes: dict[Destination, _Lane] = {}
 
     def __len__(self) -> int:

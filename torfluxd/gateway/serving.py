@@ -15,6 +15,7 @@ from torfluxd.gateway.allowances import Allowances
 from torfluxd.gateway.bounds import CONNECTIONS, Bounds
 from torfluxd.gateway.circuits import CircuitFactory, UnknownCircuitFactory
 from torfluxd.gateway.front import Front
+from torfluxd.gateway.gathering import GATHER_SECONDS
 from torfluxd.gateway.held import HELD_BYTES, Held
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.limiter import Limiter
@@ -87,7 +88,16 @@ class Serving:
         stamper = Stamper(part.stamp_place)
         rules = LineRules.of(settings.rules)
         self.site = InfluxdbSite(
-            reactor, settings.influxdb, settings.expose, account, homes, rules, held, stamper, canary_target
+            reactor,
+            settings.influxdb,
+            settings.expose,
+            account,
+            homes,
+            rules,
+            held,
+            stamper,
+            canary_target,
+            part.of * GATHER_SECONDS,  # so that the writes of many workers are no smaller than one's
         )
         self.front = Front(self.site, Bounds(connections=CONNECTIONS // part.of), reactor, held)
         self.limiter = Limiter(reactor, Allowances().divided(part.of), close_circuit)

@@ -19,6 +19,7 @@ from torfluxd.delivery.sieve import Sieve
 from torfluxd.delivery.steps import LIMIT_BYTES, RESERVE_BYTES, Bounds
 from torfluxd.gateway.complaints import Complaints
 from torfluxd.gateway.exchange import Head, Plan, Site
+from torfluxd.gateway.gathering import GATHER_SECONDS
 from torfluxd.gateway.held import Held
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.orphans import Orphan
@@ -80,6 +81,7 @@ class InfluxdbSite:
     :param held: what is held for strangers, shared with the doors in front of this.
     :param stamper: gives lines without a time theirs; by default one of its own.
     :param canary_target: what our own canary asks for; by default there is none.
+    :param gather_seconds: for how long after a write the next one may wait for company.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class InfluxdbSite:
         held: Held | None = None,
         stamper: Stamper | None = None,
         canary_target: bytes | None = None,
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
         self._agent = influxdb_agent(reactor, url)
         self._poster = DirectPoster(influxdb_endpoint(reactor, url), url, reactor)
@@ -111,7 +114,7 @@ class InfluxdbSite:
         self._couriers: Couriers | None = None
         self._orphans: list[Orphan] = []
         api = Api.V1 if account is None else account.api
-        self._writes = Writes(self._safekeeping, reactor, stamper, api, rules, held, tally)
+        self._writes = Writes(self._safekeeping, reactor, stamper, api, rules, held, tally, gather_seconds)
         policy, pass_through = Policy(expose, rules.settle), HttpPassThrough(self._agent, url, reactor)
         self._routes = Routes(policy, self._writes, pass_through, complaints, tally, canary_target)
 

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from torfluxd.boundaries import Answer, Upstream
 from torfluxd.gateway.bodies import Bodies, Body
+from torfluxd.gateway.gathering import GATHER_SECONDS
 from torfluxd.gateway.held import Held
 from torfluxd.gateway.lanes import Lanes
 from torfluxd.gateway.limiter import Share
@@ -32,12 +33,13 @@ class Writes:
     """Takes the body of each write, and brings the answer.
 
     :param upstream: where the lines go.
-    :param clock: measures for how long writers who were refused are batched apart.
+    :param clock: measures for how long writers who were refused are batched apart, and what waits for company.
     :param stamper: gives lines without a time theirs.
     :param api: in which InfluxDB is spoken to: what is a good line follows it.
     :param rules: what strangers may write; None for any lines, in bodies of the usual size.
     :param held: what is held for strangers; what waits here is part of it.
     :param tally: counts what becomes of them.
+    :param gather_seconds: for how long after a write the next one may wait for company.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Writes:
         rules: LineRules | None = None,
         held: Held | None = None,
         tally: Tally | None = None,
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
         grammar = GRAMMARS[api]
         self._screen = None if rules is None else Screen(rules, grammar)
@@ -56,7 +59,7 @@ class Writes:
         self._held = Held() if held is None else held
         self._tally = tally or Tally()
         self._bodies = Bodies(stamper or Stamper(), grammar, self._screen)
-        self._lanes = Lanes(upstream, clock, self._bodies, _count_refused, self._done, self._tally)
+        self._lanes = Lanes(upstream, clock, self._bodies, _count_refused, self._done, self._tally, gather_seconds)
 
     @property
     def max_body_bytes(self) -> int:
