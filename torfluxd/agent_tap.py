@@ -8,8 +8,7 @@ from typing import NoReturn, cast
 
 from twisted.application.service import IService
 
-from torfluxd.errors import TorfluxdError
-from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
+from torfluxd.ops.ending import EXIT_FAILED, stop_with
 from torfluxd.ops.notify import Notifier
 from torfluxd.ops.steady import keep_steady
 from torfluxd.settings import AGENT_CONFIG_OPTIONS, AGENT_OPTIONS, AgentSettings, read_agent_settings
@@ -17,9 +16,12 @@ from torfluxd.settings.agent import AGENT_FORM, gather_agent
 from torfluxd.settings.config import load_config
 from torfluxd.settings.option import find_given, read_value
 from torfluxd.settings.sample import sample_agent_config, written_agent_settings
-from torfluxd.table_options import TableOptions, changes_user, print_and_end
+from torfluxd.table_options import TableOptions, need_extra, prepare, print_and_end
 
 __all__ = ["Options", "makeService"]
+
+_NEEDS = ("the agent", "torfluxd.reporter.agent", "agent", ("re2",))
+"""See :func:`torfluxd.table_options.need_extra`."""
 
 
 class Options(TableOptions):
@@ -62,7 +64,7 @@ def _check_and_end(settings: AgentSettings, written: str) -> NoReturn:
     """
     from twisted.internet import reactor
 
-    _need_extra()
+    need_extra(*_NEEDS)
     from torfluxd.reporter.agent import AgentReactor, check_agent
 
     check_agent(settings, os.environ, cast(AgentReactor, reactor))
@@ -73,7 +75,7 @@ def makeService(options: Options) -> IService:
     """Make the agent; what can be known to be wrong before a daemon forks ends here, with one line."""
     from twisted.internet import reactor
 
-    _need_extra()
+    need_extra(*_NEEDS)
     from torfluxd.reporter.agent import Agent, AgentReactor
 
     keep_steady(cast(AgentReactor, reactor))
@@ -84,19 +86,5 @@ def makeService(options: Options) -> IService:
         give_up=lambda problem: stop_with(EXIT_FAILED, reactor),
         notifier=Notifier.from_environment(os.environ),
     )
-    if not changes_user(options):
-        try:
-            agent.prepare()
-        except TorfluxdError as error:
-            refuse(error, EXIT_FAILED)
+    prepare(options, agent.prepare)
     return agent
-
-
-def _need_extra() -> None:
-    """End with one line where what only the agent needs is not installed."""
-    try:
-        import torfluxd.reporter.agent  # noqa: F401
-    except ImportError as error:
-        if (error.name or "").split(".")[0] != "re2":
-            raise
-        refuse(f"the agent needs {error.name}, which is not installed: pip install 'torfluxd[agent]'")

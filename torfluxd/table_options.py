@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib import import_module
 from typing import Any, ClassVar, NoReturn
 
 from twisted import __version__ as twisted_version
 from twisted.python import usage
 
 import torfluxd
-from torfluxd.errors import SettingsError
-from torfluxd.ops.ending import refuse
+from torfluxd.errors import SettingsError, TorfluxdError
+from torfluxd.ops.ending import EXIT_FAILED, refuse
 from torfluxd.settings import Option
 from torfluxd.settings.nearest import nearest
 
-__all__ = ["TableOptions", "changes_user", "print_and_end", "version_line"]
+__all__ = ["TableOptions", "need_extra", "prepare", "print_and_end", "version_line"]
 
 
 class TableOptions(usage.Options):
@@ -122,7 +123,33 @@ def version_line() -> str:
     return f"torfluxd {torfluxd.__version__} (Twisted {twisted_version}, Python {sys.version.split()[0]})"
 
 
-def changes_user(options: usage.Options) -> bool:
-    """Whether twistd will give up root's rights later (`--uid`, `--gid`): then files must be made after that."""
+def need_extra(who: str, module: str, extra: str, packages: Collection[str]) -> None:
+    """End with one line where what only one of the daemons needs is not installed.
+
+    :param who: needs it, for the line.
+    :param module: of ours, which imports it all.
+    :param extra: of our package, which brings it.
+    :param packages: what that extra brings; that anything else cannot be imported is a fault.
+    """
+    try:
+        import_module(module)
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in packages:
+            raise
+        refuse(f"{who} needs {error.name}, which is not installed: pip install 'torfluxd[{extra}]'")
+
+
+def prepare(options: usage.Options, work: Callable[[], None]) -> None:
+    """Do what can be done before a daemon forks, so that what is wrong ends it with one line.
+
+    Nothing is done when twistd will give up root's rights later (`--uid`, `--gid`): files must be made after that.
+
+    :param work: the preparation; what it raises of our own errors is the line.
+    """
     parent = options.parent
-    return parent is not None and any(parent.get(name) is not None for name in ("uid", "gid"))
+    if parent is not None and any(parent.get(name) is not None for name in ("uid", "gid")):
+        return
+    try:
+        work()
+    except TorfluxdError as error:
+        refuse(error, EXIT_FAILED)

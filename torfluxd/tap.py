@@ -10,7 +10,7 @@ from typing import ClassVar, NoReturn, cast
 from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
 
-from torfluxd.errors import SettingsError, TorfluxdError
+from torfluxd.errors import SettingsError
 from torfluxd.gateway.identity import print_key
 from torfluxd.ops.ending import EXIT_FAILED, refuse, stop_with
 from torfluxd.ops.signals import on_hangup
@@ -27,9 +27,12 @@ from torfluxd.settings.config import load_config
 from torfluxd.settings.gateway import gather
 from torfluxd.settings.option import find_given, read_value
 from torfluxd.settings.sample import sample_config, written_settings
-from torfluxd.table_options import TableOptions, changes_user, print_and_end
+from torfluxd.table_options import TableOptions, need_extra, prepare, print_and_end
 
 __all__ = ["Options", "ServeOptions", "makeService"]
+
+_NEEDS = ("the gateway", "torfluxd.gateway.service", "gateway", ("httptools", "prometheus_client", "re2"))
+"""See :func:`torfluxd.table_options.need_extra`."""
 
 
 class Options(TableOptions):
@@ -103,7 +106,7 @@ def _check_and_end(settings: GatewaySettings, written: str) -> NoReturn:
     """
     from twisted.internet import reactor
 
-    _need_extra()
+    need_extra(*_NEEDS)
     from torfluxd.gateway.checkup import check_up
 
     for warning in check_up(settings, os.environ, cast(IReactorTime, reactor)):
@@ -115,7 +118,7 @@ def makeService(options: Options) -> IService:
     """Make the gateway; what can be known to be wrong before a daemon forks ends here, with one line."""
     from twisted.internet import reactor
 
-    _need_extra()
+    need_extra(*_NEEDS)
     from torfluxd.gateway.service import Gateway, GatewayReactor
 
     keep_steady(cast(IReactorTime, reactor))
@@ -129,19 +132,5 @@ def makeService(options: Options) -> IService:
     )
     threads = cast(IReactorFromThreads, reactor)
     reactor.callWhenRunning(on_hangup, threads, gateway.reload)
-    if not changes_user(options):
-        try:
-            gateway.prepare()
-        except TorfluxdError as error:
-            refuse(error, EXIT_FAILED)
+    prepare(options, gateway.prepare)
     return gateway
-
-
-def _need_extra() -> None:
-    """End with one line where what only the gateway needs is not installed."""
-    try:
-        import torfluxd.gateway.service  # noqa: F401
-    except ImportError as error:
-        if (error.name or "").split(".")[0] not in ("httptools", "prometheus_client", "re2"):
-            raise
-        refuse(f"the gateway needs {error.name}, which is not installed: pip install 'torfluxd[gateway]'")
