@@ -156,11 +156,9 @@ class Home:
         try:
             claim = await _run(executor, lambda: claim_free(self._state_directory, self._strange))
         except (OSError, sqlite3.Error) as error:
-            self._tell_once(f"the state directory {self._state_directory} cannot be used: {error}")
-            raise SpoolBrokenError(f"the state directory {self._state_directory} cannot be used: {error}") from error
+            raise self._told_once(f"the state directory {self._state_directory} cannot be used: {error}") from error
         if claim is None:
-            self._tell_once(f"{MAX_SUB_SPOOLS} processes use the state directory {self._state_directory}")
-            raise SpoolBrokenError(f"{MAX_SUB_SPOOLS} processes use the state directory {self._state_directory}")
+            raise self._told_once(f"{MAX_SUB_SPOOLS} processes use the state directory {self._state_directory}")
         self._told = ""
         return claim
 
@@ -191,10 +189,12 @@ class Home:
         self._strange.add(claim.directory)
         _tell(str(error))
 
-    def _tell_once(self, sentence: str) -> None:
+    def _told_once(self, sentence: str) -> SpoolBrokenError:
+        """Tell what is wrong, unless it was told last, and make an error of it."""
         if sentence != self._told:
             self._told = sentence
             _tell(sentence)
+        return SpoolBrokenError(sentence)
 
 
 async def _move(spool: DiskSpool, put: Callable[[Batch], Awaitable[None]]) -> bool:
