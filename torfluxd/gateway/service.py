@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 import torfluxd
 from torfluxd.endpoints import client_endpoint
 from torfluxd.errors import BootstrapTimeoutError, StateDirectoryError, TorfluxdError
+from torfluxd.gateway.homes import HOMES_FILE, Homes
 from torfluxd.gateway.identity import find_clients, find_key
 from torfluxd.gateway.operations import Operations
 from torfluxd.gateway.overview import overview
@@ -110,8 +111,9 @@ class Gateway(Daemon):
     def _prepare_staff(self, state: StateDirectory) -> None:
         make = SoleStaff if self._settings.workers == 1 else CrewedStaff
         self._canary_target = make_canary_target()
+        homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
         self._staff: Staff = make(
-            self._reactor, self._settings, self._environment, state, self._close_circuit, self._canary_target
+            self._reactor, self._settings, self._environment, state, homes, self._close_circuit, self._canary_target
         )
         for warning in self._staff.prepare():
             _warn(warning)

@@ -14,7 +14,7 @@ from torfluxd.delivery.schema import SPOOL_FILE
 from torfluxd.gateway.acceptor import Acceptor, AcceptorReactor
 from torfluxd.gateway.crew import Crew, CrewReactor
 from torfluxd.gateway.doors import Door, server_endpoint
-from torfluxd.gateway.homes import HOMES_FILE, Homes
+from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.orphans import find_orphans
 from torfluxd.gateway.serving import Serving
 from torfluxd.gateway.shared_doors import (
@@ -112,6 +112,7 @@ class SoleStaff:
     :param settings: what to do.
     :param environment: `os.environ`.
     :param state: the gateway's, which is ours.
+    :param homes: the vendor's destinations.
     :param close_circuit: asks tor to close a circuit.
     :param canary_target: what our own canary asks for.
     """
@@ -122,10 +123,10 @@ class SoleStaff:
         settings: GatewaySettings,
         environment: MutableMapping[str, str],
         state: StateDirectory,
+        homes: Homes,
         close_circuit: Callable[[int], None],
         canary_target: bytes,
     ) -> None:
-        homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
         self.serving = Serving(reactor, settings, environment, homes, close_circuit, canary_target=canary_target)
         self._reactor = reactor
         self._settings = settings
@@ -220,10 +221,10 @@ class CrewedStaff:
         settings: GatewaySettings,
         environment: MutableMapping[str, str],
         state: StateDirectory,
+        homes: Homes,
         close_circuit: Callable[[int], None],
         canary_target: bytes,
     ) -> None:
-        homes = Homes(state.read(HOMES_FILE), lambda text: state.write(HOMES_FILE, text))
         self.crew = Crew(reactor, settings, environment, state.path, homes, close_circuit, canary_target)
         # Each worker reads it for itself; this one is for what is wrong with it.
         self._credential = Credential(settings.credential_options, settings.influxdb_api, environment, reactor)
