@@ -25,7 +25,7 @@ from torfluxd.boundaries import Answer
 __all__ = ["QuietRequest", "QuietSite", "WebBounds", "abort", "write_answer"]
 
 IDLE_SECONDS = 60
-"""Between requests of one connection, and without a byte of one that has begun: Twisted's own default."""
+"""Twisted's own default of :attr:`WebBounds.idle_seconds`."""
 
 _CUT_SHORT = {
     413: b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
@@ -44,6 +44,7 @@ class WebBounds:
     :ivar request_seconds: from the first byte of a request to the last of its body; None for any time.
     :ivar linger_bytes: of a body that cannot be taken so many are read and thrown away, so that whoever sends it first
         and reads later hears why; beyond that the connection is closed.
+    :ivar idle_seconds: between requests of one connection, and without a byte of one that has begun.
     """
 
     body_bytes: int
@@ -51,6 +52,7 @@ class WebBounds:
     connections: int | None = None
     request_seconds: float | None = None
     linger_bytes: int = 0
+    idle_seconds: int = IDLE_SECONDS
 
 
 class QuietRequest(Request):
@@ -197,7 +199,7 @@ class QuietSite(Site):
     protocol = _QuietChannel  # type: ignore[assignment]  # HTTP/1.1 only: Twisted's default chooses HTTP/2 by ALPN
 
     def __init__(self, resource: IResource, bounds: WebBounds, reactor: IReactorTime) -> None:
-        Site.__init__(self, resource, requestFactory=QuietRequest, timeout=IDLE_SECONDS, reactor=reactor)
+        Site.__init__(self, resource, requestFactory=QuietRequest, timeout=bounds.idle_seconds, reactor=reactor)
         self.bounds = bounds
         self.connections = 0
         self.held_bytes = 0

@@ -14,7 +14,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.ops.test_figures import ONE
-from torfluxd.ops.admin import AdminSite, is_no_name
+from torfluxd.ops.admin import BODY_BYTES, AdminSite, is_no_name
 from torfluxd.ops.figures import Figures
 from torfluxd.ops.status import Status, duration, told
 
@@ -102,6 +102,18 @@ class WhoTests(AdminCase):
         """Other methods than GET and HEAD do nothing."""
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "FROB"):
             self.assertEqual(405, self.ask(method=method).status)
+
+    def test_nobody_fills_the_memory(self) -> None:
+        """A body, which nobody needs here, is not held beyond a bound, whether its length is told or not."""
+        told = [f"Content-Length: {BODY_BYTES + 1}", "", ""]
+        untold = ["Transfer-Encoding: chunked", "", f"{BODY_BYTES + 1:x}", "x" * (BODY_BYTES + 1), "0", "", ""]
+        for rest in (told, untold):
+            transport = StringTransport()
+            channel = AdminSite(lambda: succeed(STATUS), Clock()).buildProtocol(None)
+            channel.makeConnection(transport)
+            channel.dataReceived("\r\n".join(["POST / HTTP/1.1", "Host: localhost", *rest]).encode())
+            self.assertTrue(transport.value().startswith(b"HTTP/1.1 413 "), transport.value())
+            self.assertTrue(transport.disconnecting)
 
     def test_no_page_of_another_reads_them(self) -> None:
         """Nothing lets a page from elsewhere read an answer, or keep it, or take it for a page with scripts."""

@@ -13,16 +13,15 @@ from typing import Final
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
-from twisted.web.http import Request as WebRequest
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 
 from torfluxd.ops.exposition import CONTENT_TYPE, exposition
 from torfluxd.ops.status import Status, told
+from torfluxd.quiet_web import QuietSite, WebBounds
 
 __all__ = ["AdminSite", "View", "is_no_name"]
 
@@ -31,6 +30,9 @@ JSON: Final = b"application/json"
 
 IDLE_SECONDS: Final = 30
 """How long a connection is kept that asks nothing. Prometheus asks every 15 s or 60 s, and opens another at worst."""
+
+BODY_BYTES: Final = 64 * 1024
+"""Of a request. Nobody who asks for a page sends any; who does hears all the same that nothing can be changed here."""
 
 _HEADERS: Final = (
     (b"Cache-Control", b"no-store"),
@@ -44,8 +46,8 @@ _Page = Callable[[Status], tuple[HTTPStatus, bytes, bytes]]
 _log = Logger()
 
 
-class AdminSite(Site):
-    """A twisted.web server of the status pages, without an access log.
+class AdminSite(QuietSite):
+    """A twisted.web server of the status pages.
 
     :param view: fires with how the gateway is.
     :param clock: the reactor; tells the time of day.
@@ -53,23 +55,9 @@ class AdminSite(Site):
         `localhost`: a page on the web that gives its own name our address (DNS rebinding) reads nothing.
     """
 
-    noisy = False
-
     def __init__(self, view: View, clock: IReactorTime, *, any_host: bool = False) -> None:
-        Site.__init__(self, _Pages(view, clock, any_host=any_host), reactor=clock, timeout=IDLE_SECONDS)
-        self.protocol = _QuietChannel  # type: ignore[assignment]  # HTTP/1.1 only
-
-    def log(self, request: WebRequest) -> None:
-        """Write nothing."""
-
-
-class _QuietChannel(HTTPChannel):
-    """A channel that tells no log whom it has timed out."""
-
-    def timeoutConnection(self) -> None:
-        """Close."""
-        transport: ITCPTransport = self.transport  # type: ignore[assignment]  # every stream transport can abort
-        transport.abortConnection()
+        bounds = WebBounds(body_bytes=BODY_BYTES, idle_seconds=IDLE_SECONDS)
+        QuietSite.__init__(self, _Pages(view, clock, any_host=any_host), bounds, clock)
 
 
 class _Pages(Resource):
