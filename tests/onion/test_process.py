@@ -7,7 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from torfluxd.errors import BootstrapTimeoutError, TorMissingError, TorStoppedError
@@ -79,6 +80,27 @@ class LaunchTests(LaunchCase):
         abilities = await probe_tor(reactor, find_tor(None))
         self.assertGreaterEqual(abilities.version, POW_SAFE_SINCE)
         self.assertTrue(abilities.defends_with_pow)
+
+    async def test_what_is_no_tor_is_not_left_behind(self) -> None:
+        """A program that answers nothing, or without end, is no tor, and is ended when nobody waits for it any more."""
+        pid = self.directory / "pid"
+        silent = script(self.directory, f"echo $$ >{pid}\nexec sleep 1000")
+        probing = Deferred.fromCoroutine(probe_tor(reactor, silent))
+        while not pid.exists() or not pid.read_text().strip():
+            await deferLater(reactor, 0.01)
+        probing.cancel()
+        await self.assertFailure(probing, CancelledError)
+        await self.until_gone(int(pid.read_text()))
+
+        endless = script(self.directory, f"echo $$ >{pid}\nexec yes")
+        error = await self.assertFailure(Deferred.fromCoroutine(probe_tor(reactor, endless)), TorMissingError)
+        self.assertIn("does not seem to be tor", str(error))
+        await self.until_gone(int(pid.read_text()))
+
+    async def until_gone(self, pid: int) -> None:
+        """Wait until there is no such process; for as long as a test may take."""
+        while Path(f"/proc/{pid}").exists():
+            await deferLater(reactor, 0.01)
 
     async def test_it_is_ours(self) -> None:
         """A launched tor lets us in through a socket that is ours alone, and belongs to us."""

@@ -20,7 +20,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
-from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 
 from torfluxd.errors import TorMissingError, TorStoppedError
@@ -33,6 +32,12 @@ STOP_GRACE_SECONDS = 5.0
 
 START_DEADLINE_SECONDS = 30.0
 """From the start of the process to its open control port: 30 ms on an idle machine."""
+
+PROBE_SECONDS = 20.0
+"""For `tor --version`: 20 ms on an idle machine."""
+
+PROBE_BYTES = 64 * 1024
+"""What a tor says of itself is shorter by far; more comes from something else."""
 
 _KEPT_LINES = 20
 """Warnings and errors kept, to explain an early end."""
@@ -75,25 +80,60 @@ def find_tor(binary: str | None) -> Path:
     return Path(found).absolute()
 
 
-async def probe_tor(reactor: IReactorProcess, binary: Path) -> TorAbilities:
-    """Ask a tor binary for its version and its modules.
+async def probe_tor(reactor: ProcessReactor, binary: Path) -> TorAbilities:
+    """Ask a tor binary for its version and its modules. Whatever it is, no process is left when this ends.
 
     :raises TorMissingError: it cannot be executed, or is no tor.
     """
-    version_text = await _output_of(reactor, binary, "--version")
+    version_text = await _said(reactor, binary, "--version")
     version = read_version(version_text)
     if not version_text.startswith("Tor ") or not version:
         raise TorMissingError(f"{binary} does not seem to be tor: {_INSTALL_HINT}")
-    modules = read_modules(await _output_of(reactor, binary, "--list-modules"))
+    modules = read_modules(await _said(reactor, binary, "--list-modules"))
     return TorAbilities(version=version, pow="pow" in modules)
 
 
-async def _output_of(reactor: IReactorProcess, binary: Path, argument: str) -> str:
+async def _said(reactor: ProcessReactor, binary: Path, argument: str) -> str:
+    """What a program says to an argument."""
+    answer = _Answer()
     try:
-        out, _, _ = await getProcessOutputAndValue(str(binary), (argument,), env=dict(os.environ), reactor=reactor)
+        reactor.spawnProcess(answer, str(binary), [str(binary), argument], env=dict(os.environ))
+        said = await answer.complete.addTimeout(PROBE_SECONDS, reactor)
     except OSError as error:
         raise TorMissingError(f"{binary} cannot be run ({error.strerror}): {_INSTALL_HINT}") from None
-    return bytes(out).decode("utf-8", "replace")
+    except defer.TimeoutError:
+        raise TorMissingError(
+            f"{binary} does not seem to be tor, for it said nothing to {argument} in {PROBE_SECONDS:.0f} s:"
+            f" {_INSTALL_HINT}"
+        ) from None
+    return said.decode("utf-8", "replace")
+
+
+class _Answer(ProcessProtocol):
+    """What a program says until it ends.
+
+    :ivar complete: fires with it. Whoever cancels it ends the program.
+    """
+
+    def __init__(self) -> None:
+        self.complete: Deferred[bytes] = Deferred(lambda _: self._end())
+        self._said = b""
+
+    def outReceived(self, data: bytes) -> None:  # Twisted's name
+        """It says something."""
+        self._said = (self._said + data)[:PROBE_BYTES]
+        if len(self._said) == PROBE_BYTES:
+            self._end()
+
+    def processEnded(self, reason: Failure) -> None:  # Twisted's name
+        """It has ended, and has said everything."""
+        if not self.complete.called:
+            self.complete.callback(self._said)
+
+    def _end(self) -> None:
+        assert self.transport is not None  # it has been started
+        with contextlib.suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")
 
 
 class TorProcess(ProcessProtocol):
