@@ -335,6 +335,21 @@ class SocketActivationTests(SystemdCase):
                         self.assertEqual(1, program.process.wait(PATIENCE_SECONDS))
                         self.assertIn("--admin-allow-remote", program.log)
 
+    def test_the_status_page_on_a_unix_socket(self) -> None:
+        """So may it be a unix socket of systemd's, which keeps the mode that its unit gives it, and its file."""
+        page = self.directory / "page"
+        serve = [BIN / "torfluxd", "serve", "--tor", "none", "--listen", f"unix:{self.door}", "--influxdb", NOBODY]
+        admin = ["--admin", "systemd:domain=UNIX:index=0", "--state-dir", self.directory / "state"]
+        command = ["systemd-socket-activate", "--fdname=page", "-l", page, *serve, *admin]
+        gateway = Program(self.addCleanup, command, self.directory / "log")
+        wait_until(page.exists, lambda: gateway.log)
+        page.chmod(0o620)
+        answer = curl("--unix-socket", str(page), "http://localhost/health")
+        self.assertTrue(answer.startswith("HTTP/1.1 200"), answer)
+        gateway.wait_for("serving on")
+        gateway.stop()
+        self.assertEqual((True, 0o620), (page.is_socket(), page.stat().st_mode & 0o777))
+
 
 class FullSpoolTests(SystemdCase):
     """A spool that fills up, because there is no InfluxDB."""

@@ -102,13 +102,14 @@ def check_shareable(text: str) -> None:
         _asked_of(text)
 
 
-def open_shared_door(text: str, workers: int) -> SharedDoor:
-    """Open what `--listen` names. A socket of systemd's listens already.
+def open_shared_door(text: str, workers: int, option: str = "--listen") -> SharedDoor:
+    """Open what an option names. A socket of systemd's listens already.
 
+    :param option: for errors.
     :raises ListenError: it cannot be opened; nothing stays open.
     :raises SettingsError: it is no endpoint, or of a kind that several processes cannot serve.
     """
-    asked = _asked_of(text)
+    asked = _asked_of(text, option)
     if isinstance(asked, _Tcp):
         bound: list[socket.socket] = []
 
@@ -201,14 +202,14 @@ class _Listener:
         return self._ask(_Adopted(os.dup(descriptor)), factory)
 
 
-def _asked_of(text: str) -> _Asked:
+def _asked_of(text: str, option: str = "--listen") -> _Asked:
     listener, nobody = _Listener(), _Nobody()
     failed: list[object] = []
-    endpoint = server_endpoint(listener, text)
+    endpoint = server_endpoint(listener, text, option)
     with contextlib.suppress(AttributeError):  # it asks for something that our stand-in for a reactor has not
         endpoint.listen(nobody).addErrback(failed.append)
     if failed or [factory for _, factory in listener.asked] != [nobody]:
-        raise SettingsError(f"--listen: {text!r} cannot be shared by several --workers; tcp:, unix: and systemd: can")
+        raise SettingsError(f"{option}: {text!r} cannot be shared by several --workers; tcp:, unix: and systemd: can")
     return listener.asked[0][0]
 
 

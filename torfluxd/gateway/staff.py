@@ -11,9 +11,10 @@ from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 
 from torfluxd.delivery.schema import SPOOL_FILE
-from torfluxd.gateway.acceptor import Acceptor, AcceptorReactor
+from torfluxd.gateway.acceptor import AcceptorReactor
 from torfluxd.gateway.crew import Crew, CrewReactor
 from torfluxd.gateway.doors import Door, server_endpoint
+from torfluxd.gateway.given_door import GivenDoor
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.orphans import find_orphans
 from torfluxd.gateway.serving import Serving
@@ -132,8 +133,7 @@ class SoleStaff:
         self._settings = settings
         self._state = state
         self._doors: list[Door] = []
-        self._given: list[SharedDoor] = []
-        self._acceptors: list[Acceptor] = []
+        self._given: list[GivenDoor] = []
         self._ports: list[IListeningPort] = []
 
     def prepare(self) -> Sequence[str]:
@@ -142,15 +142,10 @@ class SoleStaff:
         self._doors = [self._onion_door(socket) for socket in onion_sockets(self._settings, self._state.path)]
         for text in self._settings.listen:
             if is_of_systemd(text):
-                self._accept_at(open_shared_door(text, 1))
+                self._given.append(GivenDoor(self._reactor, text, self.serving.front))
             else:
                 self._doors.append(Door(text, server_endpoint(self._reactor, text), self.serving.front))
         return warnings
-
-    def _accept_at(self, door: SharedDoor) -> None:
-        """Serve at a socket that systemd gave us: it is systemd's, before and after."""
-        self._given.append(door)
-        self._acceptors += [Acceptor(self._reactor, one, self.serving.front) for one in door.sockets]
 
     def _onion_door(self, socket: Path) -> Door:
         factory = self.serving.onion_factory(knows_circuits=self._settings.launches_tor)
@@ -163,8 +158,8 @@ class SoleStaff:
         await self.serving.adopt(find_orphans(self._state.path, 1))
         for door in self._doors:
             self._ports.append(await door.open())
-        for acceptor in self._acceptors:
-            acceptor.accept()
+        for given in self._given:
+            given.open()
 
     async def look(self) -> tuple[Figures, Sequence[str]]:
         """As :meth:`Staff.look`."""
@@ -194,8 +189,8 @@ class SoleStaff:
 
     async def drain(self) -> None:
         """As :meth:`Staff.drain`."""
-        for acceptor in self._acceptors:
-            acceptor.accept(False)
+        for given in self._given:
+            given.stop()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         await self.serving.drain()

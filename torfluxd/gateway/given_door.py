@@ -1,0 +1,47 @@
+"""A place that systemd has opened, and has handed us: it was systemd's before, and is so after us."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.interfaces import IProtocolFactory
+
+from torfluxd.gateway.acceptor import Acceptor, AcceptorReactor
+from torfluxd.gateway.shared_doors import open_shared_door
+
+__all__ = ["GivenDoor"]
+
+
+class GivenDoor:
+    """Serves at a socket of systemd's.
+
+    :param text: the endpoint, `systemd:...`.
+    :param factory: whose protocols serve.
+    :param option: where it was named.
+    :raises SettingsError: systemd has given us no such socket.
+    """
+
+    def __init__(
+        self, reactor: AcceptorReactor, text: str, factory: IProtocolFactory, option: str = "--listen"
+    ) -> None:
+        self._door = open_shared_door(text, 1, option)
+        self._acceptors = [Acceptor(reactor, one, factory) for one in self._door.sockets]
+
+    @property
+    def hosts(self) -> list[str]:
+        """The IP addresses that it is at; none for a unix socket."""
+        return [one.getsockname()[0] for one in self._door.sockets if one.family != socket.AF_UNIX]
+
+    def open(self) -> None:
+        """Serve whoever connects, and whoever waits already."""
+        for acceptor in self._acceptors:
+            acceptor.accept()
+
+    def stop(self) -> None:
+        """Let nobody in any more; who connects waits for whom systemd starts next."""
+        for acceptor in self._acceptors:
+            acceptor.accept(False)
+
+    def close(self) -> None:
+        """Give it up."""
+        self._door.close()
