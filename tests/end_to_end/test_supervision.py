@@ -31,8 +31,10 @@ from tests.private_network import private_network
 from torfluxd.onion.lifecycle import STEADY_SECONDS
 
 PUBLISHED_SECONDS = 5.0
-"""From tor's word that it has joined its network to a new descriptor in a directory: two seconds as a rule. Of twenty
-times one may take longer, on a machine that does much else at that moment; the figures tell of it."""
+"""From tor's word that it has joined its network to a new descriptor in a directory: two seconds as a rule."""
+
+LATE_BESIDE_OTHERS = 1
+"""How many may take longer in `make test`, on a machine that does much else at that moment; the figures tell of it."""
 
 AWAY_SECONDS = 90.0
 """How long an incident may take until it is mended; it takes some seconds, and a hang the pulse's time besides."""
@@ -195,7 +197,7 @@ class SupervisionCase(TestCase):
         )
         self.all_published += self.published
 
-    async def settle(self) -> None:
+    async def settle(self, times: int) -> None:
         """All that was acknowledged is in InfluxDB; the address was the same; nothing went wrong in the log."""
         for writer in self.writers:
             await writer.stop()
@@ -211,7 +213,7 @@ class SupervisionCase(TestCase):
         say(f"{sum(len(writer.acknowledged) for writer in self.writers)} points acknowledged, none of them lost")
         late = [seconds for seconds in self.all_published if seconds > PUBLISHED_SECONDS]
         say(f"uploaded after 100 %, of all: {figures(self.all_published)}; later than {PUBLISHED_SECONDS} s: {late}")
-        self.assertLessEqual(len(late), max(1, len(self.all_published) // 20))
+        self.assertLessEqual(len(late), LATE_BESIDE_OTHERS if times <= FEW else 0)
 
     def stored(self, writer: Writer) -> set[int]:
         """The numbers of its points in InfluxDB."""
@@ -239,7 +241,7 @@ class OwnTorTests(SupervisionCase):
         await self.suffer_often("own tor's control connection cut", self.cut, times)
         await self.suffer_often("own tor told to reload", self.hup, times, away=False)
         await self.suffer_often("own tor stopped (SIGSTOP)", self.hang, hangs)
-        await self.settle()
+        await self.settle(times)
 
 
 class SharedTorTests(SupervisionCase):
@@ -261,4 +263,4 @@ class SharedTorTests(SupervisionCase):
         await self.suffer_often("shared tor's control connection cut", self.cut, times)
         await self.suffer_often("shared tor told to reload", self.hup, times, away=False)
         await self.suffer_often("shared tor stopped (SIGSTOP)", self.hang, hangs)
-        await self.settle()
+        await self.settle(times)
