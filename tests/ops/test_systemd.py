@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -191,22 +191,43 @@ class HangingDiskTests(SystemdCase):
         """Systemd hears no more of us while the disk under the spool hangs, though the process answers everybody else;
         when the disk goes on, it does again.
         """
-        before = self.start_local()  # to begin a spool takes a number of syncs that varies
+        place = str(self.directory / "state" / "admin.sock")
+        self.starve(
+            self.start_local,
+            lambda: self.assertIn("ok", curl("--unix-socket", place, "http://localhost/health")),
+        )
+
+    def test_the_watchdog_of_an_agent_starves(self) -> None:
+        """So it is with an agent."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        begin = [BIN / "torfluxd", "agent", "--tor", f"socks:unix:{self.directory / 'nobody'}"]
+        where = ["--state-dir", self.directory / "state", "--listen", f"tcp:{port}:interface=127.0.0.1"]
+
+        def start(environment: dict[str, str] | None = None, wrapper: Sequence[str] = ()) -> Program:
+            command = [*wrapper, *begin, *where, "--onion", OnionKey.generate().address.hostname]
+            notify = {"NOTIFY_SOCKET": str(self.manager.path), **(environment or {})}
+            return Program(self.addCleanup, command, self.directory / "agent.log", notify)
+
+        self.starve(start, lambda: self.assertIn("HTTP/1.1 2", curl(f"http://127.0.0.1:{port}/ping")))
+
+    def starve(self, start: Callable[..., Program], ask: Callable[[], None]) -> None:
+        """Let the disk hang under whatever is started, and ask it something meanwhile."""
+        before = start()  # to begin a spool takes a number of syncs that varies
         self.manager.wait_for("READY=1")
         before.stop()
         hang = ["-e", "trace=fdatasync", "-e", f"inject=fdatasync:delay_enter={HANGS_MICROSECONDS}:when={SYNCS}+"]
         strace = ["strace", "-D", "-f", "--seccomp-bpf", "-qq", "-o", str(self.directory / "trace"), *hang]
-        gateway = self.start_local(environment={"WATCHDOG_USEC": "1000000"}, wrapper=strace)
-        disk = Disk(gateway)
+        program = start(environment={"WATCHDOG_USEC": "1000000"}, wrapper=strace)
+        disk = Disk(program)
         self.addCleanup(disk.go_on)  # a process of which one thread hangs cannot end
         self.manager.wait_for("WATCHDOG=1")
-        place = str(self.directory / "state" / "admin.sock")
         while self.manager.hears("WATCHDOG=1", WATCHED_SECONDS):
             self.assertLess(self.manager.heard.count("WATCHDOG=1"), SYNCS)
-        self.assertIn("ok", curl("--unix-socket", place, "http://localhost/health"))
+        ask()
         disk.go_on()
         self.manager.wait_for("WATCHDOG=1")
-        gateway.stop()
+        program.stop()
 
 
 class ReloadTests(SystemdCase):

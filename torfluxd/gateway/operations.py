@@ -17,9 +17,9 @@ from torfluxd.gateway.doors import Door, server_endpoint
 from torfluxd.gateway.given_door import GivenDoor
 from torfluxd.gateway.shared_doors import is_of_systemd
 from torfluxd.ops.admin import AdminSite, View
-from torfluxd.ops.notify import Notifier, watchdog_seconds
+from torfluxd.ops.notify import Notifier
 from torfluxd.ops.status import Status
-from torfluxd.ops.watchdog import Watchdog
+from torfluxd.ops.watchdog import Watchdog, start_watchdog
 from torfluxd.places import Place, is_loopback
 
 __all__ = ["STATUS_SECONDS", "Operations"]
@@ -91,10 +91,7 @@ class Operations:
     def serving(self) -> None:
         """Strangers are served, as soon as they find us: tell systemd, now and then."""
         self.notifier.ready()
-        patience_seconds = watchdog_seconds(self._environment)
-        if patience_seconds is not None:
-            self._watchdog = Watchdog(self._reactor, patience_seconds, self._prove, self.notifier.alive)
-            self._watchdog.start()
+        self._watchdog = start_watchdog(self._environment, self._reactor, self._prove, self.notifier.alive)
         if self.notifier.is_heard:
             self._telling.start(STATUS_SECONDS)
 

@@ -10,7 +10,7 @@ off strangers whose writes InfluxDB takes; so we are alive then, and the log, `/
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -19,13 +19,29 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torfluxd.errors import SpoolError
+from torfluxd.ops.notify import watchdog_seconds
 
-__all__ = ["FEEDS_IN_TIME", "Watchdog"]
+__all__ = ["FEEDS_IN_TIME", "Watchdog", "start_watchdog"]
 
 FEEDS_IN_TIME: Final = 2
 """How often it is fed in the time that it waits, as sd_watchdog_enabled(3) advises."""
 
 _log = Logger()
+
+
+def start_watchdog(
+    environment: Mapping[str, str], clock: IReactorTime, prove: Callable[[], Deferred[None]], feed: Callable[[], None]
+) -> Watchdog | None:
+    """Feed the watchdog that systemd has set, if it has set one. The parameters are those of :class:`Watchdog`.
+
+    :param environment: `os.environ`, in which systemd says so.
+    """
+    patience_seconds = watchdog_seconds(environment)
+    if patience_seconds is None:
+        return None
+    watchdog = Watchdog(clock, patience_seconds, prove, feed)
+    watchdog.start()
+    return watchdog
 
 
 class Watchdog:

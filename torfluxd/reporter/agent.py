@@ -30,6 +30,7 @@ from torfluxd.influx.url import parse_influxdb_url
 from torfluxd.onion.client_keyfile import load_client_key_file
 from torfluxd.ops.daemon import Daemon
 from torfluxd.ops.notify import Notifier
+from torfluxd.ops.watchdog import Watchdog, start_watchdog
 from torfluxd.reporter.admission import Admission
 from torfluxd.reporter.intake import Intake
 from torfluxd.reporter.keeping import ReporterKeep
@@ -91,6 +92,7 @@ class Agent(Daemon):
         self._environment = environment
         Daemon.__init__(self, "torfluxd-agent", reactor, give_up)
         self._notifier = notifier or Notifier()
+        self._watchdog: Watchdog | None = None
         self._ports: list[IListeningPort] = []
 
     def prepare(self) -> None:
@@ -132,6 +134,7 @@ class Agent(Daemon):
         self._open_statsd()
         _log.info("serving on {where}", where=", ".join(settings.listen))
         self._notifier.ready()
+        self._watchdog = start_watchdog(self._environment, self._reactor, self._reporter.prove, self._notifier.alive)
         self._notifier.status(f"takes points on {', '.join(settings.listen)}")
 
     def _open_statsd(self) -> None:
@@ -151,6 +154,8 @@ class Agent(Daemon):
 
     async def _go_down(self) -> None:
         self._notifier.stopping()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._stop_coming_up()
         for port in self._ports:
             await maybeDeferred(port.stopListening)

@@ -374,6 +374,15 @@ class Reporter(Service):
         reports = "" if self._reports is None else self._reports.trouble
         return reports or ("" if self._stock.disk is None else self._stock.disk.trouble)
 
+    def prove(self) -> Deferred[None]:
+        """Show that points reach the disk: for whoever feeds a watchdog.
+
+        :returns: a Deferred that fires when the disk has synced a change of nothing, behind all that waits there; at
+            once while no spool is open. While the disk hangs it does not fire. It fails with
+            :class:`~torfluxd.errors.SpoolError` when the spool answers that it does not work.
+        """
+        return succeed(None) if self._stock.disk is None else self._stock.disk.prove()
+
     @property
     def _taken_points(self) -> int:
         return 0 if self._dispatch is None else self._dispatch.committed_points
