@@ -156,6 +156,10 @@ class ControlRefusedError(ControlError):
     """The control port cannot be reached, or does not let us in."""
 
 
+class ControlAbsentError(ControlRefusedError):
+    """Nothing listens where the control port should be."""
+
+
 class ControlTimeoutError(ControlError):
     """The control port did not answer a command before its deadline."""
 

@@ -75,7 +75,11 @@ class Machine:
         wanted.mkdir(exist_ok=True)
         (wanted / "steps.service").symlink_to("/etc/systemd/system/steps.service")
         boot = ("systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit", "--private-network")
-        run(*boot, "--console=pipe", "--boot", seconds=BOOT_SECONDS, may_fail=True)
+        try:
+            run(*boot, "--console=pipe", "--boot", seconds=BOOT_SECONDS, may_fail=True)
+        except subprocess.TimeoutExpired:
+            trace = (self.root / "root/trace").read_text()[-4000:]
+            raise AssertionError(f"it is still up after {BOOT_SECONDS} s:\n{trace}") from None
 
     def said(self, step: str) -> str:
         """What a step said, without the last end of line."""

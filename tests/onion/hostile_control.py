@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 from twisted.internet import error
@@ -64,12 +65,13 @@ class ControlPort:
         self.replies: dict[str, bytes | Callable[[str], bytes | None] | None] = dict(GREETING)
         self.commands: list[str] = []
         self.refuses = False
+        self.refusal: Exception = error.ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         self.transport = _Transport()
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """Take a connection, unless it refuses."""
         if self.refuses:
-            return fail(error.ConnectionRefusedError())
+            return fail(self.refusal)
         protocol = factory.buildProtocol(None)
         assert protocol is not None
         self.transport = _Transport()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.onion.hostile_control import OK, ControlPort
 from torfluxd.errors import (
+    ControlAbsentError,
     ControlError,
     ControlLostError,
     ControlRefusedError,
@@ -70,6 +73,31 @@ class ConnectTests(ControlCase):
         error = self.failureResultOf(self.connecting(), ControlRefusedError).value
         self.assertIn("unix:/run/tor/control", str(error))
         self.assertIn("is tor running", str(error))
+
+    def test_it_is_not_there_yet(self) -> None:
+        """A control port that comes late, as after a boot, is waited for as long as the caller has patience."""
+        self.port.refuses = True
+        connecting, impatient = (
+            Deferred.fromCoroutine(connect_control(self.port, self.clock, "unix:/run/tor/control", patience))
+            for patience in (3.0, 2.0)
+        )
+        self.clock.pump([0.1] * 19)
+        self.assertNoResult(impatient)
+        self.clock.pump([0.1] * 3)
+        self.assertIn("is tor running", str(self.failureResultOf(impatient, ControlAbsentError).value))
+        self.port.refuses = False
+        self.clock.advance(0.1)
+        self.port.pump()
+        self.successResultOf(connecting)
+        self.assert_nothing_left()
+
+    def test_nobody_waits_for_what_will_not_come(self) -> None:
+        """A control port that this user may not connect to is told of at once."""
+        self.port.refuses = True
+        self.port.refusal = ConnectError(errno.EACCES, "Permission denied")
+        connecting = Deferred.fromCoroutine(connect_control(self.port, self.clock, "unix:/run/tor/control", 3.0))
+        self.assertIn("Permission denied", str(self.failureResultOf(connecting, ControlRefusedError).value))
+        self.assert_nothing_left()
 
     def test_it_does_not_let_us_in(self) -> None:
         """A tor that refuses to authenticate us is an error in tor's own words."""

@@ -44,6 +44,10 @@ __all__ = ["END_SECONDS", "Gateway", "GatewayReactor"]
 END_SECONDS = 4.75
 """How long the end may take, whatever hangs: a process that was asked to end is gone after five seconds."""
 
+CONTROL_SECONDS = 5.0
+"""How long the control port of a running tor may be missing when we start. At a boot we are started when tor has told
+systemd that it is ready; its unix sockets come a second later (0.4.9.11, from Debian's unit, tried)."""
+
 _TWISTED_ADVISED = (26, 10)
 """Earlier releases have known faults in HTTP parsing, which `--expose all` uses towards InfluxDB."""
 
@@ -185,6 +189,7 @@ class Gateway(Daemon):
             further_targets=tuple(others),
             clients=clients,
             hear=_warn,
+            patience_seconds=CONTROL_SECONDS,
         )
 
     async def _come_up(self) -> None:

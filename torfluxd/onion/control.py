@@ -14,6 +14,7 @@ The protocol is `control-spec <https://spec.torproject.org/control-spec/>`_.
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -24,12 +25,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ITCPTransport, ITransport
 from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txtorcon import TorControlProtocol, TorProtocolError
 from txtorcon.torcontrolprotocol import TorDisconnectError
 
 from torfluxd.errors import (
+    ControlAbsentError,
     ControlError,
     ControlLostError,
     ControlRefusedError,
@@ -44,6 +47,9 @@ COMMAND_DEADLINE_SECONDS = 20.0
 
 CONNECT_DEADLINE_SECONDS = 20.0
 """For the connection and the authentication together: two or three such commands on one machine."""
+
+POLL_SECONDS = 0.1
+"""How often we look for a control port that is not there yet."""
 
 _LONGEST_REPLY_TEXT = 200
 """Characters of tor's own words that go into an error: its sentences are shorter, a flood is cut."""
@@ -217,16 +223,28 @@ def _hide(text: str, secrets: Collection[str]) -> str:
     return " ".join(text.split())[:_LONGEST_REPLY_TEXT]
 
 
-async def connect_control(endpoint: IStreamClientEndpoint, clock: IReactorTime, where: str) -> ControlConnection:
+async def connect_control(
+    endpoint: IStreamClientEndpoint, clock: IReactorTime, where: str, patience_seconds: float = 0.0
+) -> ControlConnection:
     """Connect to a control port and authenticate with its cookie (SAFECOOKIE), or without where tor asks for nothing.
 
     :param where: how errors name the control port: `unix:/run/tor/control`.
-    :raises ControlRefusedError: nothing listens there, or it does not let us in.
+    :param patience_seconds: how long nothing may listen there yet.
+    :raises ControlAbsentError: nothing listens there.
+    :raises ControlRefusedError: it does not let us in.
     :raises ControlTimeoutError: it did not answer within `CONNECT_DEADLINE_SECONDS`.
     :raises ControlError: it is not a control port.
     """
-    started = clock.seconds()
-    protocol = await _connected(endpoint, clock, where)
+    give_up = clock.seconds() + patience_seconds
+    while True:
+        started = clock.seconds()
+        try:
+            protocol = await _connected(endpoint, clock, where)
+            break
+        except ControlAbsentError:
+            if started >= give_up:
+                raise
+        await deferLater(clock, POLL_SECONDS)
     remaining = max(0.1, CONNECT_DEADLINE_SECONDS - (clock.seconds() - started))
     try:
         await _authenticated(protocol).addTimeout(remaining, clock)
@@ -247,7 +265,8 @@ async def _connected(endpoint: IStreamClientEndpoint, clock: IReactorTime, where
         raise ControlTimeoutError(f"tor's control port at {where} did not take a connection in time") from None
     except (ConnectError, ConnectionClosed, OSError) as error:
         why = str(error).rstrip(".")
-        raise ControlRefusedError(
+        is_absent = getattr(error, "osError", None) in (errno.ENOENT, errno.ECONNREFUSED)
+        raise (ControlAbsentError if is_absent else ControlRefusedError)(
             f"tor's control port at {where} cannot be reached ({why}): is tor running, with a ControlSocket or"
             " ControlPort there, and may this user connect to it?"
         ) from None

@@ -351,6 +351,7 @@ class RunningTor:
     :param client_auth: what opens a private onion service to this tor's streams, those of its other users among them;
         it keeps that until it ends. None where none is private.
     :param hear: called with each warning about this tor.
+    :param patience_seconds: how long its control port may be missing before it was there for the first time.
     """
 
     def __init__(
@@ -364,6 +365,7 @@ class RunningTor:
         clients: AuthorizedClients | None = None,
         client_auth: PrivateLine | None = None,
         hear: Callable[[str], None],
+        patience_seconds: float = 0.0,
     ) -> None:
         self._clock = clock
         self._endpoint = endpoint
@@ -373,13 +375,15 @@ class RunningTor:
         self._clients = clients
         self._client_auth = client_auth
         self._hear = hear
+        self._patience_seconds = patience_seconds
 
     async def open(self) -> OpenTor:
         """Connect and authenticate. As :meth:`TorSource.open`."""
         if self._onion:
             for target in (self._onion[1], *self._further_targets):
                 check_target(target)
-        control = await connect_control(self._endpoint, self._clock, self._where)
+        control = await connect_control(self._endpoint, self._clock, self._where, self._patience_seconds)
+        self._patience_seconds = 0.0
         try:
             watch = await _watch(control, self._onion[0] if self._onion else None, self._clock)
         except (TorError, CancelledError):
