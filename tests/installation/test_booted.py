@@ -35,7 +35,7 @@ STEPS = (
     ("after_reload", PROCESS),
     (
         "hang",
-        f"kill -STOP $({PROCESS})\n"
+        "systemctl kill --kill-who=main --signal=STOP torfluxd\n"
         "for _ in $(seq 120); do sleep 1; [ $(systemctl show torfluxd -p NRestarts --value) = 0 ] || break; done\n"
         "for _ in $(seq 60); do systemctl is-active --quiet torfluxd && break; sleep 1; done\n"
         "systemctl show torfluxd --property NRestarts --value; systemctl is-active torfluxd",
