@@ -24,6 +24,9 @@ BUILD_SECONDS = 1200
 BOOT_SECONDS = 300
 """How long it may be up: the longest of what is tried waits for the watchdog, a minute."""
 
+ENDS_WITH_US = ("unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
+"""Before systemd-nspawn, which leaves the machine running when it is killed: this way the kernel ends all of it."""
+
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 _UNIT = """
@@ -74,7 +77,7 @@ class Machine:
         wanted = self.root / "etc/systemd/system/multi-user.target.wants"
         wanted.mkdir(exist_ok=True)
         (wanted / "steps.service").symlink_to("/etc/systemd/system/steps.service")
-        boot = ("systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit", "--private-network")
+        boot = (*ENDS_WITH_US, "systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit", "--private-network")
         try:
             run(*boot, "--console=pipe", "--boot", seconds=BOOT_SECONDS, may_fail=True)
         except subprocess.TimeoutExpired:
