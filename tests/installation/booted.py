@@ -77,9 +77,9 @@ class Machine:
         wanted = self.root / "etc/systemd/system/multi-user.target.wants"
         wanted.mkdir(exist_ok=True)
         (wanted / "steps.service").symlink_to("/etc/systemd/system/steps.service")
-        boot = (*ENDS_WITH_US, "systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit", "--private-network")
+        boot = ("systemd-nspawn", "-D", str(self.root), "--register=no", "--keep-unit", "--private-network")
         try:
-            run(*boot, "--console=pipe", "--boot", seconds=BOOT_SECONDS, may_fail=True)
+            run(*ENDS_WITH_US, *boot, "--console=pipe", "--boot", seconds=BOOT_SECONDS, may_fail=True)
         except subprocess.TimeoutExpired:
             trace = (self.root / "root/trace").read_text()[-4000:]
             raise AssertionError(f"it is still up after {BOOT_SECONDS} s:\n{trace}") from None
