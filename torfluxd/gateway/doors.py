@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import frozen
+from attrs import define, field
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 
@@ -13,7 +14,7 @@ from torfluxd import endpoints
 __all__ = ["Door", "server_endpoint"]
 
 
-@frozen
+@define(eq=False)
 class Door:
     """One place where strangers come in.
 
@@ -25,19 +26,32 @@ class Door:
     endpoint: IStreamServerEndpoint
     factory: IProtocolFactory
     socket: Path | None = None
+    _port: IListeningPort | None = field(default=None, init=False)
 
-    async def open(self) -> IListeningPort:
+    @property
+    def hosts(self) -> list[str]:
+        """The IP addresses that it listens at, once it is open; none for a unix socket."""
+        host = None if self._port is None else getattr(self._port.getHost(), "host", None)
+        return [] if host is None else [host]
+
+    async def open(self) -> None:
         """Listen.
 
         :raises ListenError: it cannot be listened on.
         """
-        self.remove()  # the state directory is ours, so a socket in it is one that a kill left behind
+        self.close()  # the state directory is ours, so a socket in it is one that a kill left behind
         try:
-            return await self.endpoint.listen(self.factory)
+            self._port = await self.endpoint.listen(self.factory)
         except (CannotListenError, OSError) as error:
             raise endpoints.cannot_listen(self.name, error) from None
 
-    def remove(self) -> None:
+    async def stop(self) -> None:
+        """Let nobody in any more."""
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+
+    def close(self) -> None:
         """Remove the socket's file."""
         if self.socket is not None:
             self.socket.unlink(missing_ok=True)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from torfluxd.errors import ListenError
 from torfluxd.gateway.acceptor import AcceptorReactor
-from torfluxd.gateway.doors import Door, server_endpoint
-from torfluxd.gateway.given_door import GivenDoor
-from torfluxd.gateway.shared_doors import is_of_systemd
+from torfluxd.gateway.given_door import make_door
 from torfluxd.ops.admin import AdminSite, View
 from torfluxd.ops.notify import Notifier
 from torfluxd.ops.status import Status
@@ -55,16 +52,11 @@ class Operations:
         self._allow_remote = allow_remote
         self._view = view
         site = AdminSite(view, reactor, any_host=allow_remote)
-        self._doors: list[Door] = []
-        self._given: list[GivenDoor] = []
-        for place in places:
-            if is_of_systemd(place.text):
-                self._given.append(GivenDoor(reactor, place.text, site, "--admin"))
-                continue
+        self._doors = [
             # Elsewhere than in our own directory it is Twisted's lock file that tells what a kill left behind.
-            endpoint = server_endpoint(reactor, place.text, "--admin")
-            self._doors.append(Door(place.text, endpoint, site, place.socket if place.is_ours else None))
-        self._ports: list[IListeningPort] = []
+            make_door(reactor, place.text, site, "--admin", place.socket if place.is_ours else None)
+            for place in places
+        ]
         self.notifier = Notifier.from_environment(environment)
         self._environment = environment
         self._prove = prove
@@ -77,16 +69,14 @@ class Operations:
 
         :raises ListenError: they cannot be, or others than this machine could reach them.
         """
-        for given in self._given:
-            if not self._allow_remote and not all(map(is_loopback, given.hosts)):
+        for door in self._doors:
+            await door.open()
+            if not (self._allow_remote or all(map(is_loopback, door.hosts))):
+                await door.stop()
                 raise ListenError(
-                    "--admin: systemd's socket is open to other machines; have it listen on 127.0.0.1, or add"
+                    f"--admin: {door.name} is open to other machines; have systemd listen on 127.0.0.1, or add"
                     " --admin-allow-remote"
                 )
-        for door in self._doors:
-            self._ports.append(await door.open())
-        for given in self._given:
-            given.open()
 
     def serving(self) -> None:
         """Strangers are served, as soon as they find us: tell systemd, now and then."""
@@ -102,13 +92,9 @@ class Operations:
             self._watchdog.stop()
         if self._telling.running:
             self._telling.stop()
-        for given in self._given:
-            given.stop()
-            given.close()
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
         for door in self._doors:
-            door.remove()
+            await door.stop()
+            door.close()
 
     def _tell_status(self) -> Deferred[None]:
         return self._view().addCallbacks(self._told, self._not_told)

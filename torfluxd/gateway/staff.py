@@ -6,22 +6,20 @@ from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXServerEndpoint
-from twisted.internet.interfaces import IListeningPort
 
 from torfluxd.delivery.schema import SPOOL_FILE
 from torfluxd.gateway.acceptor import AcceptorReactor
 from torfluxd.gateway.crew import Crew, CrewReactor
-from torfluxd.gateway.doors import Door, server_endpoint
-from torfluxd.gateway.given_door import GivenDoor
+from torfluxd.gateway.doors import Door
+from torfluxd.gateway.given_door import GivenDoor, make_door
 from torfluxd.gateway.homes import Homes
 from torfluxd.gateway.orphans import find_orphans
 from torfluxd.gateway.serving import Serving
 from torfluxd.gateway.shared_doors import (
     SharedDoor,
     check_shareable,
-    is_of_systemd,
     open_onion_door,
     open_shared_door,
 )
@@ -132,19 +130,13 @@ class SoleStaff:
         self._reactor = reactor
         self._settings = settings
         self._state = state
-        self._doors: list[Door] = []
-        self._given: list[GivenDoor] = []
-        self._ports: list[IListeningPort] = []
+        self._doors: list[Door | GivenDoor] = []
 
     def prepare(self) -> Sequence[str]:
         """As :meth:`Staff.prepare`."""
         warnings = self.serving.load_credential()
         self._doors = [self._onion_door(socket) for socket in onion_sockets(self._settings, self._state.path)]
-        for text in self._settings.listen:
-            if is_of_systemd(text):
-                self._given.append(GivenDoor(self._reactor, text, self.serving.front))
-            else:
-                self._doors.append(Door(text, server_endpoint(self._reactor, text), self.serving.front))
+        self._doors += [make_door(self._reactor, text, self.serving.front) for text in self._settings.listen]
         return warnings
 
     def _onion_door(self, socket: Path) -> Door:
@@ -157,9 +149,7 @@ class SoleStaff:
         await self.serving.open(self._state.path / SPOOL_FILE)
         await self.serving.adopt(find_orphans(self._state.path, 1))
         for door in self._doors:
-            self._ports.append(await door.open())
-        for given in self._given:
-            given.open()
+            await door.open()
 
     async def look(self) -> tuple[Figures, Sequence[str]]:
         """As :meth:`Staff.look`."""
@@ -189,19 +179,15 @@ class SoleStaff:
 
     async def drain(self) -> None:
         """As :meth:`Staff.drain`."""
-        for given in self._given:
-            given.stop()
-        for port in self._ports:
-            await maybeDeferred(port.stopListening)
+        for door in self._doors:
+            await door.stop()
         await self.serving.drain()
 
     async def close(self) -> None:
         """As :meth:`Staff.close`."""
         await self.serving.close()
         for door in self._doors:
-            door.remove()
-        for given in self._given:
-            given.close()
+            door.close()
 
 
 class CrewedStaff:

@@ -119,13 +119,13 @@ class _Answer(ProcessProtocol):
         self.complete: Deferred[bytes] = Deferred(lambda _: self._end())
         self._said = b""
 
-    def outReceived(self, data: bytes) -> None:  # Twisted's name
+    def outReceived(self, data: bytes) -> None:
         """It says something."""
         self._said = (self._said + data)[:PROBE_BYTES]
         if len(self._said) == PROBE_BYTES:
             self._end()
 
-    def processEnded(self, reason: Failure) -> None:  # Twisted's name
+    def processEnded(self, reason: Failure) -> None:
         """It has ended, and has said everything."""
         if not self.complete.called:
             self.complete.callback(self._said)
